@@ -1,0 +1,139 @@
+"""The engine protocol: one worker's model, KV blocks and batch. All methods run on the engine thread and none blocks but `step`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from orchestrator.core.sampling import Finish, Sampling
+
+
+class Phase(StrEnum):
+    """What this worker does for a request."""
+
+    BOTH = "both"  # prefill and decode here
+    PREFILL = "prefill"  # compute KV and the first token, then hold the blocks under a lease
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One attempt of one request. A newer attempt is a different key."""
+
+    request_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """Work for an engine.
+
+    `tokens` are the prompt and, when a request continues elsewhere, the tokens already emitted; the first token sampled
+    has output index `first_index` (= tokens already emitted), and `sampling.max_tokens` counts from index 0.
+    """
+
+    key: Key
+    tokens: Sequence[int]
+    first_index: int
+    sampling: Sampling
+    phase: Phase = Phase.BOTH
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Log-probability of a sampled token and of the most likely ones, best first."""
+
+    logprob: float
+    top_ids: tuple[int, ...] = ()
+    top_logprobs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KvBlocks:
+    """Blocks that hold the KV of `tokens` tokens: pool indices in order and the generation each had when it was leased."""
+
+    blocks: tuple[int, ...]
+    generations: tuple[int, ...]
+    tokens: int
+
+
+@dataclass(slots=True)
+class Emission:
+    """What one step did for one request. `lease` is set when a prefill-only request ended and its blocks wait to be pulled."""
+
+    key: Key
+    first_index: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    finish: Finish | None = None
+    lease: KvBlocks | None = None
+    error: str = ""
+    cached_tokens: int = 0
+
+
+@dataclass(slots=True)
+class EngineStats:
+    """Load of an engine, cheap to read after every step. Times in seconds, `steps` counts since start."""
+
+    running: int = 0
+    waiting: int = 0
+    waiting_prefill_tokens: int = 0
+    decode_context_tokens: int = 0
+    kv_used_blocks: int = 0
+    kv_total_blocks: int = 0
+    leased_blocks: int = 0
+    reserved_blocks: int = 0
+    block_tokens: int = 16
+    steps: int = 0
+    step_time_s: float = 0.0
+    preemptions: int = 0
+    lease_expiries: int = 0
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    generated_tokens: int = 0
+
+
+class Full(Exception):
+    """Not enough free blocks now; the caller tries another worker or waits."""
+
+
+class Invalid(Exception):
+    """The request can never run here (too long for the model or the pool)."""
+
+
+class Engine(Protocol):
+    """A worker's engine.
+
+    Prefill side of a handoff: `submit(phase=PREFILL)` → a step emits the first token with `lease`; the blocks stay leased until
+    `release(key)` or until `lease_s` passes (`expire(now_s)`). If the first token ends the request there is no lease.
+    Decode side: `reserve(key, tokens)` takes blocks for a context of `tokens` (prompt) as one run where possible; the transfer fills
+    them; `attach(request, kv_tokens)` starts decoding: `request.tokens` = context + the first token (its KV is not computed yet), `first_index` counts that
+    first token as already emitted, `kv_tokens` = tokens whose KV was pulled. `cancel(key)` frees everything of a key in any state.
+    A key whose blocks are the target of a running transfer is protected by `pin(key)`/`unpin(key)`: cancel while pinned frees at unpin.
+    """
+
+    stats: EngineStats
+
+    def submit(self, request: EngineRequest) -> None:
+        """Queue a request; raises Invalid. A full pool only makes it wait."""
+    def reserve(self, key: Key, tokens: int) -> KvBlocks:
+        """Blocks for `tokens` tokens of context; raises Full or Invalid. Reserved blocks are never preempted."""
+    def attach(self, request: EngineRequest, kv_tokens: int) -> None:
+        """Start decoding on blocks reserved for `request.key`; raises KeyError if there is no reservation."""
+    def release(self, key: Key) -> None:
+        """The lease of `key` was pulled: give its blocks back (or to the prefix cache). Unknown keys are ignored."""
+    def cancel(self, key: Key) -> None:
+        """Forget `key` whatever its state. Unknown keys are ignored."""
+    def pin(self, key: Key) -> None: ...
+    def unpin(self, key: Key) -> None: ...
+    def expire(self, now_s: float) -> list[Key]:
+        """Free leases and reservations whose time is over (monotonic clock); returns their keys."""
+    def step(self) -> list[Emission]:
+        """Run one iteration; returns what it produced. Empty when there is nothing to run."""
+    def has_work(self) -> bool:
+        """True if `step` would compute something."""
+    def check_integrity(self) -> None:
+        """Recount every block; raises AssertionError naming the first difference."""
+    def cache_events(self) -> tuple[list[int], list[int]]:
+        """Prefix block hashes (core.hashing) stored and removed since the last call."""

@@ -1,0 +1,65 @@
+"""The KV transport protocol: the decode side pulls blocks out of the prefill side's pool while both keep computing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from workers.engine.base import KvBlocks
+
+
+class TransferError(Exception):
+    """A pull failed: the peer is gone, the connection broke, or `GenerationMismatch`."""
+
+
+class GenerationMismatch(TransferError):
+    """A source block was freed and reused while it was read: the copy is worthless."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """Outcome of one pull. `error` is None on success; `seconds` covers queueing in the transfer thread and the copy."""
+
+    bytes: int
+    descriptors: int
+    seconds: float
+    error: TransferError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KvPool:
+    """What a transport registers.
+
+    `data` is the pool `[block, layer, 2, token, kv_head, head_dim]` (contiguous), `generations` an int64 CPU tensor `[block]` that the engine increments
+    whenever it frees a block, before the block can be handed out again.
+    """
+
+    data: torch.Tensor
+    generations: torch.Tensor
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block, all layers."""
+        return self.data[0].numel() * self.data.element_size()
+
+
+class Transport(Protocol):
+    """Owns its threads. `metadata()` is what a peer needs to `connect`; it travels over gRPC as bytes."""
+
+    name: str
+
+    def metadata(self) -> bytes:
+        """Identity and addresses of this side (never a pickle)."""
+    def connect(self, peer: str, metadata: bytes) -> None:
+        """Pre-warm the pair (idempotent, returns at once, the transfer thread does the work). New metadata for a known `peer` replaces the old."""
+    def connected(self) -> list[str]:
+        """Peers whose pair is warm."""
+    def disconnect(self, peer: str) -> None:
+        """Forget a dead peer; its pulls fail with TransferError."""
+    def pull(self, peer: str, source: KvBlocks, destination: Sequence[int], done: Callable[[PullResult], None]) -> None:
+        """READ `source` blocks of `peer` into local blocks `destination` (same length). Returns at once; `done` is called once, on the transfer thread."""
+    def close(self) -> None:
+        """Stop threads and release registrations; pending pulls get TransferError."""
