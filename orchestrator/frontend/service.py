@@ -1,0 +1,94 @@
+"""The seam between the APIs (HTTP, gRPC) and the token service behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from orchestrator.core.sampling import Finish, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A tokenised request. SLOs in seconds; None where the tier decides."""
+
+    request_id: str
+    tokens: tuple[int, ...]
+    sampling: Sampling
+    tier: str = "default"
+    ttft_slo_s: float | None = None
+    tpot_slo_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """Log-probability of one output token, and of the likeliest (token id, log-probability), best first."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """New output tokens, in order and never twice. `finish` is set on the last one."""
+
+    first_index: int
+    tokens: tuple[int, ...]
+    logprobs: tuple[Logprob, ...] = ()
+    finish: Finish | None = None
+    cached_tokens: int = 0
+
+
+class Cause(StrEnum):
+    """Why a request was refused or failed; the APIs map it to HTTP and gRPC status."""
+
+    INVALID = "invalid"  # 400 INVALID_ARGUMENT
+    DUPLICATE = "duplicate"  # 409 ALREADY_EXISTS
+    QUEUE_FULL = "queue_full"  # 429 RESOURCE_EXHAUSTED
+    NO_CAPACITY = "no_capacity"  # 503 UNAVAILABLE: no worker is ready
+    TIMEOUT = "timeout"  # 504 DEADLINE_EXCEEDED
+    SHUTTING_DOWN = "shutting_down"  # 503 UNAVAILABLE
+    WORKER = "worker"  # 500 INTERNAL: attempts used up
+
+
+class ServiceError(Exception):
+    """A request that cannot run. `retry_after_s` is set where trying again may help."""
+
+    def __init__(self, cause: Cause, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the APIs need to know of the served model. Token ids lie in [0, vocab_size)."""
+
+    name: str
+    max_model_len: int
+    vocab_size: int
+    eos_token_ids: tuple[int, ...]
+
+
+class TokenService(Protocol):
+    """Runs tokenised requests on the cluster."""
+
+    @property
+    def model(self) -> ModelInfo: ...
+
+    @property
+    def ready(self) -> bool:
+        """True when a request could be routed now."""
+
+    def submit(self, submission: Submission) -> AsyncIterator[Delta]:
+        """Start a request; raises ServiceError at once if it is refused.
+
+        Iterate for its deltas; iteration raises ServiceError when the request fails for good. Closing the iterator (`aclose`) or cancelling its
+        consumer cancels the request on every worker.
+        """
+
+    def cancel(self, request_id: str) -> bool:
+        """Cancel a running request; False if it is not known or already over."""
