@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntFlag, StrEnum
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ class ClusterView:
     @classmethod
     def empty(cls, names: list[str]) -> Self:
         """A view of idle, closed workers named `names`."""
-        columns = {}
+        columns: dict[str, Any] = {}
         for f in fields(cls):
             if f.name not in ("names", "time_s"):
                 dtype = {"accepts": np.bool_, "step_time_s": np.float64, "age_s": np.float64}.get(f.name, np.int64)

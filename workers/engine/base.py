@@ -119,6 +119,8 @@ class Engine(Protocol):
         """Queue a request; raises Invalid. A full pool only makes it wait."""
     def reserve(self, key: Key, tokens: int) -> KvBlocks:
         """Blocks for `tokens` tokens of context; raises Full or Invalid. Reserved blocks are never preempted."""
+    def reserved(self, key: Key) -> KvBlocks:
+        """The blocks that `reserve` gave to `key`; raises KeyError."""
     def attach(self, request: EngineRequest, kv_tokens: int) -> None:
         """Start decoding on blocks reserved for `request.key`; raises KeyError if there is no reservation."""
     def release(self, key: Key) -> None:

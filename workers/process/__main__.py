@@ -1,0 +1,130 @@
+"""One worker: `python -m workers.process --config FILE`. Prints {"port", "pid"} when it serves."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import grpc
+import torch
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from pd.v1 import worker_pb2 as pb
+
+from workers.engine.torch.engine import TorchEngine
+from workers.process.config import ProcessConfig
+from workers.process.loop import EngineLoop
+from workers.process.parent import die_with
+from workers.process.service import WorkerService
+from workers.transfer.factory import make_transport
+
+MAX_MESSAGE_BYTES = 16 << 20
+GRPC_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+]
+
+
+def build_engine(config: ProcessConfig) -> TorchEngine:
+    """The torch engine as the cluster file describes it."""
+    engine = config.engine
+    device = engine["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchEngine(
+        Path(config.model_dir),
+        device=device,
+        dtype=config.dtype,
+        kv_blocks=engine["kv_blocks"],
+        block_tokens=engine["block_tokens"],
+        max_batch=engine["max_batch"],
+        prefill_budget_tokens=engine["prefill_budget_tokens"],
+        max_model_len=config.max_len,
+        prefix_cache=engine["prefix_cache"],
+        lease_s=config.transport["lease_s"],
+        num_threads=engine["num_threads"],
+    )
+
+
+def describe(config: ProcessConfig, engine: TorchEngine, loop: EngineLoop) -> pb.WorkerDescription:
+    """What does not change while this process lives."""
+    return pb.WorkerDescription(
+        name=config.name,
+        incarnation=config.incarnation,
+        pid=os.getpid(),
+        model=config.model_name,
+        engine="torch",
+        device=str(engine.pool.data.device),
+        dtype=config.dtype,
+        block_tokens=engine.stats.block_tokens,
+        block_bytes=engine.pool.block_bytes,
+        kv_total_blocks=engine.stats.kv_total_blocks,
+        max_model_len=engine.max_model_len,
+        transport=loop.transport.name,
+        transport_metadata=loop.transport.metadata(),
+        versions={
+            "tandem": metadata.version("tandem"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+async def serve(config: ProcessConfig) -> None:
+    engine = build_engine(config)
+    transport = make_transport(
+        config.transport["kind"],
+        config.peer_name,
+        engine.pool,
+        host=config.host,
+        checksums=config.transport["checksums"],
+    )
+    loop = EngineLoop(engine, transport)
+    stopped = asyncio.Event()
+    event_loop = asyncio.get_running_loop()
+    loop.on_failure = lambda error: os._exit(70)
+    loop.start()
+    description = describe(config, engine, loop)
+
+    def fresh() -> pb.WorkerDescription:
+        copy = pb.WorkerDescription()
+        copy.CopyFrom(description)
+        return copy
+
+    server = grpc.aio.server(options=GRPC_OPTIONS)
+    server.add_generic_rpc_handlers((WorkerService(loop, fresh).handlers(),))
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection(("pd.v1.Worker", health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = server.add_insecure_port(f"{config.host}:{config.port}")
+    await server.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        event_loop.add_signal_handler(number, stopped.set)
+    print(json.dumps({"port": port, "pid": os.getpid()}), flush=True)
+    await stopped.wait()
+    await server.stop(grace=1.0)
+    loop.stop()
+    transport.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="workers.process", description="Serve one worker.")
+    parser.add_argument("--config", type=Path, required=True, help="JSON file written by the worker's host")
+    config = ProcessConfig.load(parser.parse_args().config)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    die_with(config.parent_pid)
+    asyncio.run(serve(config))
+
+
+if __name__ == "__main__":
+    main()

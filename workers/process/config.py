@@ -1,0 +1,47 @@
+"""What a worker process is told by its host: one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessConfig:
+    """`engine` holds the engine section of cluster.yaml in snake_case, `transport` has kind, lease_s and checksums."""
+
+    name: str
+    incarnation: int
+    model_dir: str
+    model_name: str
+    engine: dict[str, Any]
+    transport: dict[str, Any]
+    dtype: str
+    max_len: int | None
+    parent_pid: int
+    host: str = "127.0.0.1"
+    port: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read FILE; raises ValueError naming a field that is missing or unknown."""
+        document = json.loads(path.read_text())
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(document.keys() - known):
+            raise ValueError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @property
+    def peer_name(self) -> str:
+        """Name of this incarnation for its transport peers."""
+        return peer_name(self.name, self.incarnation)
+
+
+def peer_name(worker: str, incarnation: int) -> str:
+    """A restarted worker is another peer: its old memory is gone."""
+    return f"{worker}@{incarnation}"

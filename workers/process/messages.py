@@ -1,0 +1,91 @@
+"""Between wire messages and the engine's types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pd.v1 import worker_pb2 as pb
+
+from orchestrator.core.sampling import Sampling
+from workers.engine.base import Emission, EngineRequest, EngineStats, Key, KvBlocks, Phase
+
+
+def key_from(message: pb.Key) -> Key:
+    return Key(message.request_id, message.attempt)
+
+
+def key_to(key: Key) -> pb.Key:
+    return pb.Key(request_id=key.request_id, attempt=key.attempt)
+
+
+def sampling_from(message: pb.SamplingParameters) -> Sampling:
+    return Sampling(
+        max_tokens=message.max_tokens,
+        temperature=message.temperature,
+        top_k=message.top_k,
+        top_p=message.top_p,
+        seed=message.seed,
+        stop_token_ids=tuple(message.stop_token_ids),
+        ignore_eos=message.ignore_eos,
+        logprobs=message.logprobs if message.HasField("logprobs") else None,
+    )
+
+
+def request_from(message: pb.Submit | pb.Attach) -> EngineRequest:
+    prefill = isinstance(message, pb.Submit) and message.phase == pb.PHASE_PREFILL
+    return EngineRequest(
+        key=key_from(message.key),
+        tokens=list(message.tokens),
+        first_index=message.first_index,
+        sampling=sampling_from(message.sampling),
+        phase=Phase.PREFILL if prefill else Phase.BOTH,
+    )
+
+
+def kv_from(message: pb.KvBlocks) -> KvBlocks:
+    return KvBlocks(tuple(message.blocks), tuple(message.generations), message.tokens)
+
+
+def tokens_to(emission: Emission) -> pb.Tokens:
+    """One request's part of a step message."""
+    message = pb.Tokens(
+        key=key_to(emission.key),
+        first_index=emission.first_index,
+        tokens=emission.tokens,
+        finish=emission.finish or "",
+        error=emission.error,
+        cached_tokens=emission.cached_tokens,
+    )
+    for entry in emission.logprobs:
+        message.logprobs.add(logprob=entry.logprob, top_ids=entry.top_ids, top_logprobs=entry.top_logprobs)
+    if emission.lease is not None:
+        lease = emission.lease
+        message.lease.CopyFrom(pb.KvBlocks(blocks=lease.blocks, generations=lease.generations, tokens=lease.tokens))
+    return message
+
+
+_SHARED = [
+    "running",
+    "waiting",
+    "waiting_prefill_tokens",
+    "decode_context_tokens",
+    "kv_used_blocks",
+    "kv_total_blocks",
+    "leased_blocks",
+    "reserved_blocks",
+    "steps",
+    "step_time_s",
+    "preemptions",
+    "lease_expiries",
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "generated_tokens",
+]
+
+
+def status_to(stats: EngineStats, peers: Iterable[str], pulls: tuple[int, int, int]) -> pb.WorkerStatus:
+    """`pulls` is (bytes pulled, pulls, failed pulls) since start."""
+    status = pb.WorkerStatus(**{name: getattr(stats, name) for name in _SHARED})
+    status.connected_peers.extend(peers)
+    status.kv_bytes_pulled, status.kv_pulls, status.kv_pull_failures = pulls
+    return status
