@@ -1,0 +1,98 @@
+"""Rules that tie fields together, checked on a cluster whose single fields are already valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.core.cluster import Role
+from orchestrator.core.config.cluster import Spec
+from orchestrator.core.config.problems import did_you_mean
+from orchestrator.core.config.services import StateKind
+from orchestrator.core.config.serving import Device, DType, TransportKind
+
+Report = Callable[[str, str, str, str], None]
+"""(path, value as shown, reason, remedy)."""
+
+
+def check_spec(spec: Spec, report: Report) -> None:
+    """Report every combination that cannot run."""
+    _model(spec, report)
+    _pools(spec, report)
+    _devices(spec, report)
+    _front_door(spec, report)
+    _state(spec, report)
+    keys = spec.security.api_keys_file
+    if keys is not None and not Path(keys).is_file():
+        report("spec.security.apiKeysFile", repr(keys), "there is no such file", "create it with one API key per line")
+
+
+def _model(spec: Spec, report: Report) -> None:
+    path = Path(spec.model.path)
+    if spec.model.is_demo:
+        return
+    if not path.is_dir():
+        remedy = "download the model there, or use `demo` for the model that ships with Tandem"
+        report("spec.model.path", repr(str(path)), "there is no such directory", remedy)
+    elif not (path / "config.json").is_file():
+        remedy = "name the directory of a Hugging Face model: the one that holds config.json and *.safetensors"
+        report("spec.model.path", repr(str(path)), "it holds no config.json", remedy)
+
+
+def _pools(spec: Spec, report: Report) -> None:
+    for role in (Role.PREFILL, Role.DECODE):
+        if not any(p.role & role and p.count > 0 for p in spec.pools):
+            roles = ", ".join(f"{p.name}: {p.role} x {p.count}" for p in spec.pools)
+            remedy = f"add a pool with `role: {role}` or `role: both` and a count of at least 1"
+            report("spec.pools", f"[{roles}]", f"no worker can {role}", remedy)
+
+
+def _devices(spec: Spec, report: Report) -> None:
+    device, transport = spec.engine.device, spec.transport.kind
+    on_cuda = {p.name: device is Device.CUDA or (device is Device.AUTO and p.resources.gpus > 0) for p in spec.pools}
+    if device is not Device.AUTO:
+        for i, pool in enumerate(spec.pools):
+            gpus = pool.resources.gpus
+            if device is Device.CUDA and gpus == 0:
+                remedy = "set gpus (a fraction shares one GPU), or engine.device: cpu"
+                report(f"spec.pools[{i}].resources.gpus", f"{gpus:g}", "engine.device is cuda", remedy)
+            elif device is Device.CPU and gpus > 0:
+                remedy = "remove gpus, or set engine.device: cuda"
+                report(f"spec.pools[{i}].resources.gpus", f"{gpus:g}", "engine.device is cpu", remedy)
+    if transport is TransportKind.NCCL and not all(on_cuda.values()):
+        cpu = ", ".join(name for name, cuda in on_cuda.items() if not cuda)
+        report("spec.transport.kind", "'nccl'", f"it needs CUDA and pool {cpu} runs on the CPU", "use nixl or gloo")
+    if transport is TransportKind.GLOO and any(on_cuda.values()):
+        report(
+            "spec.transport.kind", "'gloo'", "it moves KV on the CPU and the engine runs on CUDA", "use nixl or nccl"
+        )
+    if spec.model.dtype is DType.FLOAT16 and not all(on_cuda.values()):
+        report("spec.model.dtype", "'float16'", "the CPU engine does not compute in it", "use float32 or bfloat16")
+
+
+def _front_door(spec: Spec, report: Report) -> None:
+    door = spec.front_door
+    if door.http_port == door.grpc_port != 0:
+        remedy = "choose two different ports, or 0 for a free one"
+        report("spec.frontDoor.grpcPort", str(door.grpc_port), "httpPort is the same", remedy)
+    names = [t.name for t in spec.tiers]
+    if door.default_tier is not None and door.default_tier not in names:
+        report(
+            "spec.frontDoor.defaultTier",
+            repr(door.default_tier),
+            "no tier has this name",
+            did_you_mean(door.default_tier, names),
+        )
+
+
+def _state(spec: Spec, report: Report) -> None:
+    state = spec.state
+    if state.kind is StateKind.REDIS:
+        if state.url is None:
+            report("spec.state.url", "(missing)", "state.kind is redis", "add `url: redis://HOST:6379/0`")
+        elif not state.url.startswith(("redis://", "rediss://", "unix://")):
+            report("spec.state.url", repr(state.url), "it is no Redis URL", "write redis://HOST:6379/0")
+        if state.path is not None:
+            report("spec.state.path", repr(state.path), "state.kind is redis", "remove it, or set kind: sqlite")
+    elif state.url is not None:
+        report("spec.state.url", repr(state.url), "state.kind is sqlite", "use `path:`, or set kind: redis")

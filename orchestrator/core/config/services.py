@@ -1,0 +1,78 @@
+"""Sections about the processes around the workers: `state`, `ray`, `frontDoor`, `security`, `drain`."""
+
+# ruff: noqa: RUF009 (setting() returns a dataclass field)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from orchestrator.core.config.settings import setting
+
+
+class StateKind(StrEnum):
+    """Where desired state is kept."""
+
+    SQLITE = "sqlite"
+    REDIS = "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The store of desired state: a SQLite file on one machine, Redis across machines."""
+
+    kind: StateKind = setting("sqlite or redis", StateKind.SQLITE)
+    url: str | None = setting("redis://[:password@]host:port/db, for kind redis", None)
+    path: str | None = setting("SQLite file, for kind sqlite; state.db in the run directory if absent", None)
+
+    def store_url(self, run_directory: Path) -> str:
+        """The URL for `orchestrator.state.open_store`."""
+        if self.kind is StateKind.REDIS:
+            assert self.url is not None, "validated configurations of kind redis have a url"
+            return self.url
+        return f"sqlite:///{Path(self.path) if self.path else run_directory / 'state.db'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ray:
+    """The Ray cluster that places workers."""
+
+    address: str = setting(
+        "local starts one, auto joins the one on this machine, HOST:PORT joins a remote one",
+        "local",
+        pattern=r"local|auto|(ray://)?[A-Za-z0-9_.-]+:[0-9]{1,5}",
+        pattern_help="local, auto or HOST:PORT",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """The HTTP and gRPC endpoint and its bounds. Port 0 takes a free one."""
+
+    host: str = setting("address to listen on; 0.0.0.0 for every interface", "127.0.0.1", pattern=r"\S+")
+    http_port: int = setting("OpenAI-compatible HTTP port", 8000, minimum=0, maximum=65535)
+    grpc_port: int = setting("gRPC port", 8001, minimum=0, maximum=65535)
+    processes: int = setting("front door processes that share the ports", 1, minimum=1, maximum=256)
+    max_concurrent: int = setting("requests in progress per process; more wait", 256, minimum=1, maximum=1_000_000)
+    max_queue: int = setting("requests that wait per process; more get 429", 512, minimum=0, maximum=1_000_000)
+    max_body_bytes: int = setting("largest HTTP body", 4 << 20, minimum=1024, maximum=1 << 30)
+    request_timeout_s: float = setting(
+        "a request that takes longer fails, in seconds", 600.0, minimum=0.1, maximum=86400
+    )
+    default_tier: str | None = setting("tier of requests that name none; the first tier if absent", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Who may call the front door."""
+
+    api_keys_file: str | None = setting("file with one API key per line; no keys are asked for if absent", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How workers leave."""
+
+    budget_s: float = setting(
+        "how long a draining worker may finish its work, in seconds", 30.0, minimum=0, maximum=86400
+    )
