@@ -1,0 +1,135 @@
+"""The default store: one SQLite file in the run directory, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.state.base import EVENT_LIMIT, Document, StoreError, Update, decode, encode
+
+BUSY_TIMEOUT_S = 10.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (kind TEXT, name TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revision (id INTEGER PRIMARY KEY CHECK (id = 1), value INTEGER NOT NULL);
+INSERT OR IGNORE INTO revision VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
+"""
+
+
+class SqliteStore:
+    """A `Store` on a file in WAL mode: readers never wait, writers wait for each other up to BUSY_TIMEOUT_S.
+
+    A transaction that was not committed when its process was killed never happened. One connection serves all threads
+    under a lock; a store must not be carried over a fork.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            # The switch to WAL ignores the busy time-out, so processes that start together take turns.
+            with open(f"{path}.lock", "w") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.executescript(_SCHEMA)
+            # With WAL this survives a killed process; only a power cut can lose the last transactions, never the file.
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            os.chmod(path, 0o600)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"cannot open the state file {path}: {error}") from error
+
+    def put(self, kind: str, name: str, doc: Mapping[str, Any]) -> None:
+        body = encode(doc)
+        with self._write():
+            if self._body(kind, name) != body:
+                self._store(kind, name, body)
+
+    def get(self, kind: str, name: str) -> Document | None:
+        with self._read():
+            body = self._body(kind, name)
+        return None if body is None else decode(body)
+
+    def delete(self, kind: str, name: str) -> bool:
+        with self._write():
+            there = self._body(kind, name) is not None
+            if there:
+                self._store(kind, name, None)
+        return there
+
+    def list(self, kind: str) -> dict[str, Document]:
+        with self._read():
+            rows = self._db.execute("SELECT name, body FROM documents WHERE kind = ? ORDER BY name", (kind,)).fetchall()
+        return {name: decode(body) for name, body in rows}
+
+    def update(self, kind: str, name: str, fn: Update) -> Document | None:
+        with self._write():
+            old = self._body(kind, name)
+            doc = fn(None if old is None else decode(old))
+            new = None if doc is None else encode(doc)
+            if new != old:
+                self._store(kind, name, new)
+        return None if new is None else decode(new)
+
+    def revision(self) -> int:
+        with self._read():
+            value: int = self._db.execute("SELECT value FROM revision").fetchone()[0]
+        return value
+
+    def append_event(self, event: Mapping[str, Any]) -> int:
+        body = encode(event)
+        with self._write():
+            seq = self._db.execute("INSERT INTO events (body) VALUES (?)", (body,)).lastrowid
+            assert seq is not None
+            self._db.execute("DELETE FROM events WHERE seq <= ?", (seq - EVENT_LIMIT,))
+        return seq
+
+    def events(self, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Document]]:
+        query = "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        with self._read():
+            rows = self._db.execute(query, (after, limit)).fetchall()
+        return [(seq, decode(body)) for seq, body in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(f"state file: {error}") from error
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """A transaction that takes the write lock first, so that what it read cannot change before it commits."""
+        with self._read():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _body(self, kind: str, name: str) -> str | None:
+        query = "SELECT body FROM documents WHERE kind = ? AND name = ?"
+        row = self._db.execute(query, (kind, name)).fetchone()
+        return row[0] if row else None
+
+    def _store(self, kind: str, name: str, body: str | None) -> None:
+        if body is None:
+            self._db.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, name, body))
+        self._db.execute("UPDATE revision SET value = value + 1")
