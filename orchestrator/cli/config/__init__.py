@@ -1,0 +1,1 @@
+"""`pdctl config`: one file per verb."""

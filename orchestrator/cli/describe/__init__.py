@@ -1,0 +1,1 @@
+"""`pdctl describe`: one file per noun."""

@@ -1,0 +1,1 @@
+"""`pdctl get`: one file per noun."""

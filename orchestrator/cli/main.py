@@ -1,0 +1,139 @@
+"""`pdctl`: the table of its commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from orchestrator.cli import globals as common
+from orchestrator.cli.errors import CliError, ExitCode
+from orchestrator.cli.lazy import Group, LazyGroup, Verb
+
+COMMANDS = {
+    "demo": Verb("orchestrator.cli.demo:demo", "Start a small cluster, ask it, load it, and stop it."),
+    "up": Verb("orchestrator.cli.up:up", "Start a cluster."),
+    "down": Verb("orchestrator.cli.down:down", "Stop a cluster."),
+    "get": Group(
+        "List workers, pools, requests, policies or events.",
+        {
+            "workers": Verb("orchestrator.cli.get.workers:workers", "Workers: role, state, load and KV."),
+            "pools": Verb("orchestrator.cli.get.pools:pools", "Pools: wanted and ready workers."),
+            "requests": Verb("orchestrator.cli.get.requests:requests", "Requests that run or ended lately."),
+            "policies": Verb("orchestrator.cli.get.policies:policies", "The policy in force for each decision."),
+            "events": Verb("orchestrator.cli.get.events:events", "What happened, oldest first."),
+        },
+    ),
+    "describe": Group(
+        "Show everything about one worker or request.",
+        {
+            "worker": Verb("orchestrator.cli.describe.worker:worker", "One worker: engine, load, KV, events."),
+            "request": Verb("orchestrator.cli.describe.request:request", "One request: state, workers, stages."),
+        },
+    ),
+    "explain": Group(
+        "Say why something went as it did.",
+        {"request": Verb("orchestrator.cli.explain:request", "Which workers ran a request, why, and how long.")},
+    ),
+    "drain": Verb("orchestrator.cli.drain:drain", "Stop new work on a worker and wait for what runs there."),
+    "set": Group(
+        "Change a running cluster.",
+        {
+            "role": Verb("orchestrator.cli.set.role:role", "Give a worker another role."),
+            "policy": Verb("orchestrator.cli.set.policy:policy", "Choose the policy of a decision."),
+        },
+    ),
+    "generate": Verb("orchestrator.cli.generate:generate", "Ask the model and stream its answer."),
+    "replay": Verb("orchestrator.cli.replay:replay", "Load an endpoint with a trace and report latencies."),
+    "top": Verb("orchestrator.cli.top:top", "Live view of workers and rates."),
+    "check": Verb("orchestrator.cli.check:check", "Recount every block, lease and ledger entry."),
+    "config": Group(
+        "Check, explain and show configuration.",
+        {
+            "check": Verb("orchestrator.cli.config.check:check", "Validate a cluster.yaml."),
+            "schema": Verb("orchestrator.cli.config.schema:schema", "Print the JSON schema of cluster.yaml."),
+            "show": Verb("orchestrator.cli.config.show:show", "Print the configuration in force, or that of a file."),
+        },
+    ),
+    "version": Verb("orchestrator.cli.version:version", "Versions of pdctl and of the cluster."),
+    "completion": Verb("orchestrator.cli.completion:completion", "Print a completion script for your shell."),
+}
+
+
+class Pdctl(LazyGroup):
+    """The root command."""
+
+    table = COMMANDS
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        common.attach(self)
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command line; with `standalone_mode` exit with its code, else return it."""
+        common.reset()
+        extra["prog_name"] = "pdctl"
+        code = int(self._run(*args, **extra))
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        try:
+            result = super().main(*args, standalone_mode=False, **extra)
+            sys.stdout.flush()
+            return result if isinstance(result, int) else ExitCode.OK
+        except CliError as error:
+            return _fail(str(error), error.code)
+        except typer.TyperException as error:
+            return _fail_usage(error)
+        except (typer.Abort, KeyboardInterrupt):
+            return ExitCode.INTERRUPTED
+        except BrokenPipeError:
+            # The reader (`| head`) has gone: not worth a word, and Python must not complain while it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+        except Exception as error:
+            return _fail(f"{type(error).__name__}: {error}; in pdctl itself; run again with -v and report it", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    if common.GLOBALS.verbose:
+        import traceback
+
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _fail_usage(error: typer.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "pdctl"
+    message = error.format_message().strip().rstrip(".")
+    if not message or type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help() if context else message, file=sys.stderr)
+        return ExitCode.USAGE
+    return _fail(f"{message[:1].lower()}{message[1:]}; {path}; see {path} --help", ExitCode.USAGE)
+
+
+app = typer.Typer(
+    cls=Pdctl,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Tandem: serve language models on separate prefill and decode workers."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `pdctl` script; never returns."""
+    app(args=list(argv) if argv is not None else None)

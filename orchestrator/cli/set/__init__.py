@@ -1,0 +1,1 @@
+"""`pdctl set`: one file per noun."""
