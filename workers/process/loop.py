@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from orchestrator.policies.registry import make
 from pd.v1 import worker_pb2 as pb
 
 from workers.engine.base import Emission, Engine, Full, Invalid, Key
@@ -93,9 +95,17 @@ class EngineLoop:
             case "release":
                 self.engine.release(key_from(message.release))
                 self.sessions.drop(key_from(message.release))
+            case "policy":
+                self._set_policy(message.policy)
             case "cancel":
                 self.engine.cancel(key_from(message.cancel))
                 self.sessions.drop(key_from(message.cancel))
+
+    def _set_policy(self, setting: pb.PolicySetting) -> None:
+        """Decisions that this engine does not take are ignored."""
+        if setting.decision in ("admission", "multiplexing"):
+            policy = make(setting.decision, setting.name, json.loads(setting.parameters_json or "{}"))
+            setattr(self.engine, setting.decision, policy)
 
     def status(self) -> pb.WorkerStatus:
         return status_to(self.engine.stats, self.transport.connected(), self.pulls)

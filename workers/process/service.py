@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import grpc
 from pd.v1 import worker_pb2 as pb
@@ -11,6 +12,7 @@ from pd.v1 import worker_pb2 as pb
 from workers.process.config import peer_name
 from workers.process.loop import EngineLoop
 
+Context = grpc.aio.ServicerContext[Any, Any]
 ASK_S = 30.0
 
 
@@ -21,9 +23,7 @@ class WorkerService:
         self._loop = loop
         self._describe = describe
 
-    async def session(
-        self, requests: AsyncIterator[pb.ToWorker], context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[bytes]:  # type: ignore[type-arg]
+    async def session(self, requests: AsyncIterator[pb.ToWorker], context: Context) -> AsyncIterator[bytes]:
         """One front door: the first message must be Hello."""
         first = await anext(aiter(requests), None)
         if first is None or first.WhichOneof("kind") != "hello" or not first.hello.front_door:
@@ -56,23 +56,17 @@ class WorkerService:
         finally:
             outbox.put_nowait(b"")  # half-closed: end our side too
 
-    async def describe(
-        self, request: pb.DescribeWorkerRequest, context: grpc.aio.ServicerContext
-    ) -> pb.WorkerDescription:  # type: ignore[type-arg]
+    async def describe(self, request: pb.DescribeWorkerRequest, context: Context) -> pb.WorkerDescription:
         description = self._describe()
         description.status.CopyFrom(await self._ask(self._loop.status))
         return description
 
-    async def connect_peer(
-        self, request: pb.ConnectPeerRequest, context: grpc.aio.ServicerContext
-    ) -> pb.ConnectPeerReply:  # type: ignore[type-arg]
+    async def connect_peer(self, request: pb.ConnectPeerRequest, context: Context) -> pb.ConnectPeerReply:
         peer = peer_name(request.peer, request.incarnation)
         self._loop.transport.connect(peer, request.transport_metadata)
         return pb.ConnectPeerReply(connected=peer in self._loop.transport.connected())
 
-    async def check_integrity(
-        self, request: pb.CheckIntegrityRequest, context: grpc.aio.ServicerContext
-    ) -> pb.WorkerStatus:  # type: ignore[type-arg]
+    async def check_integrity(self, request: pb.CheckIntegrityRequest, context: Context) -> pb.WorkerStatus:
         def check() -> pb.WorkerStatus:
             self._loop.engine.check_integrity()
             return self._loop.status()

@@ -141,6 +141,7 @@ class ToWorker(_message.Message):
     ATTACH_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -153,6 +154,8 @@ class ToWorker(_message.Message):
     def release(self) -> Global___Key: ...
     @_builtins.property
     def cancel(self) -> Global___Key: ...
+    @_builtins.property
+    def policy(self) -> Global___PolicySetting: ...
     def __init__(
         self,
         *,
@@ -162,16 +165,44 @@ class ToWorker(_message.Message):
         attach: Global___Attach | None = ...,
         release: Global___Key | None = ...,
         cancel: Global___Key | None = ...,
+        policy: Global___PolicySetting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "hello", b"hello", "kind", b"kind", "release", b"release", "reserve", b"reserve", "submit", b"submit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "hello", b"hello", "kind", b"kind", "policy", b"policy", "release", b"release", "reserve", b"reserve", "submit", b"submit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "hello", b"hello", "kind", b"kind", "release", b"release", "reserve", b"reserve", "submit", b"submit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "cancel", b"cancel", "hello", b"hello", "kind", b"kind", "policy", b"policy", "release", b"release", "reserve", b"reserve", "submit", b"submit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "submit", "reserve", "attach", "release", "cancel"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "submit", "reserve", "attach", "release", "cancel", "policy"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___ToWorker: _TypeAlias = ToWorker  # noqa: Y015
+
+@_typing.final
+class PolicySetting(_message.Message):
+    """A policy that runs in the engine (admission, multiplexing, frequency, harvesting); holds from the next step on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    decision: _builtins.str
+    name: _builtins.str
+    parameters_json: _builtins.str
+    def __init__(
+        self,
+        *,
+        decision: _builtins.str = ...,
+        name: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "name", b"name", "parameters_json", b"parameters_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicySetting: _TypeAlias = PolicySetting  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):

@@ -1,0 +1,133 @@
+"""Follows the store: dials workers as they appear, and applies roles, drains and policies as they change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pd.v1 import worker_pb2 as pb
+
+from orchestrator.core.cluster import Role
+from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.link import WorkerLink
+from orchestrator.policies.registry import make
+from orchestrator.state.base import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+ENGINE_DECISIONS = ("admission", "multiplexing", "frequency", "harvesting")
+Documents = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a front door reads of the store."""
+
+    revision: int
+    endpoints: Documents
+    desired: Documents
+    policies: Documents
+
+
+def read(store: Store) -> Snapshot:
+    """The revision first, so that a change in between is seen by the next poll."""
+    return Snapshot(store.revision(), store.list("endpoint"), store.list("worker"), store.list("policy"))
+
+
+@dataclass(slots=True)
+class Discovery:
+    """One per front door. A store that cannot be reached leaves everything as it was."""
+
+    store: Store
+    dispatcher: Dispatcher
+    front_door: str
+    closed: set[str] = field(default_factory=set)
+    _links: dict[str, WorkerLink] = field(default_factory=dict)
+    _policies: Documents = field(default_factory=dict)
+    _desired: Documents = field(default_factory=dict)
+    on_change: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        revision = -1
+        while True:
+            try:
+                if await asyncio.to_thread(self.store.revision) != revision:
+                    snapshot = await asyncio.to_thread(read, self.store)
+                    revision = snapshot.revision
+                    await self.apply(snapshot)
+            except StoreError as error:
+                log.warning("store: %s", error)
+            await asyncio.sleep(POLL_S)
+
+    async def apply(self, snapshot: Snapshot) -> None:
+        """Make links, roles and policies match the snapshot."""
+        self._desired = snapshot.desired
+        for name, doc in snapshot.endpoints.items():
+            link = self._links.get(name)
+            alive = doc["state"] == "ready" and name in snapshot.desired
+            if link is not None and (not alive or link.incarnation != doc["incarnation"]):
+                del self._links[name]
+                await link.close()
+                link = None
+            if alive and link is None:
+                self._links[name] = WorkerLink(name, doc["address"], doc["incarnation"], self.front_door, self)
+        for name in self._links:
+            self._open(name)
+        self._set_policies(snapshot.policies)
+        self.dispatcher.pump()
+        self.on_change()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
+
+    def link_up(self, link: WorkerLink) -> None:
+        """See LinkEvents."""
+        self.dispatcher.link_up(link)
+        self._open(link.name)
+        for decision, doc in self._policies.items():
+            self._tell(link, decision, doc)
+        self.dispatcher.pump()
+
+    def link_down(self, link: WorkerLink, why: str) -> None:
+        log.warning("worker %s: %s", link.name, why)
+        self.dispatcher.link_down(link, why)
+
+    def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
+        self.dispatcher.link_message(link, message)
+
+    def _open(self, name: str) -> None:
+        doc = self._desired.get(name)
+        link = self._links.get(name)
+        if doc is not None:
+            accepts = link is not None and link.connected and not doc.get("drain") and not doc.get("drained")
+            self.dispatcher.router.set_worker(name, Role.parse(doc["role"]), accepts)
+
+    def _set_policies(self, policies: Documents) -> None:
+        for decision, doc in policies.items():
+            if self._policies.get(decision) == doc:
+                continue
+            try:
+                policy = make(decision, doc["name"], doc.get("parameters") or {})
+            except (ValueError, KeyError) as error:
+                log.error("policy for %s stays as it is: %s", decision, error)
+                continue
+            self._policies[decision] = doc
+            if decision == "routing":
+                self.dispatcher.router.policy = policy
+            elif decision == "admission":
+                self.dispatcher.admission = policy
+            for link in self._links.values():
+                self._tell(link, decision, doc)
+
+    def _tell(self, link: WorkerLink, decision: str, doc: dict[str, Any]) -> None:
+        if decision in ENGINE_DECISIONS:
+            setting = pb.PolicySetting(
+                decision=decision, name=doc["name"], parameters_json=json.dumps(doc.get("parameters") or {})
+            )
+            link.send(pb.ToWorker(policy=setting))

@@ -1,0 +1,437 @@
+"""Runs requests on the cluster: queue → prefill worker → handoff → decode worker, and again elsewhere when a worker fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from pd.v1 import worker_pb2 as pb
+
+from orchestrator.core.cluster import Role
+from orchestrator.core.decisions import Placement, Reason
+from orchestrator.core.hashing import block_hashes
+from orchestrator.core.request import RequestState, RequestView
+from orchestrator.core.sampling import Finish
+from orchestrator.frontend.flight import DeltaStream, Flight, Gap
+from orchestrator.frontend.link import WorkerLink
+from orchestrator.frontend.records import RequestRecord
+from orchestrator.frontend.service import Cause, ModelInfo, ServiceError, Submission
+from orchestrator.policies.admission.base import AdmissionPolicy
+from orchestrator.routing.router import Report, Router
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 16
+"""A request that failed on this many workers fails for good."""
+HISTORY = 1000
+"""Finished requests that `explain` still finds."""
+UNLISTED_BEATS = 3
+"""Heartbeats in which a worker does not list a request that we count there, before we believe it."""
+
+
+class Dispatcher:
+    """A TokenService over worker links. Everything runs on one event loop, driven by `submit`, cancellation and link events."""
+
+    def __init__(
+        self,
+        model: ModelInfo,
+        router: Router,
+        admission: AdmissionPolicy,
+        *,
+        max_concurrent: int,
+        max_queue: int,
+        timeout_s: float,
+    ) -> None:
+        self.model = model
+        self.router = router
+        self.admission = admission
+        self.workers: dict[str, WorkerLink] = {}
+        self._max_concurrent, self._max_queue, self._timeout_s = max_concurrent, max_queue, timeout_s
+        self._flights: dict[str, Flight] = {}
+        self._queue: deque[Flight] = deque()
+        self._undecided: dict[str, Flight] = {}
+        self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
+        self._closing = False
+
+    @property
+    def ready(self) -> bool:
+        return not self._closing and bool(self.router.view.accepts.any())
+
+    def requests(self) -> list[RequestRecord]:
+        """Active requests and the last finished ones, oldest first."""
+        return [*self._history, *(flight.record for flight in self._flights.values())]
+
+    def find(self, request_id: str) -> RequestRecord | None:
+        flight = self._flights.get(request_id)
+        if flight is not None:
+            return flight.record
+        return next((record for record in reversed(self._history) if record.request_id == request_id), None)
+
+    def check_integrity(self) -> None:
+        """Recount the ledger and compare it with the requests in flight; raises AssertionError."""
+        self.router.ledger.check_integrity()
+        placed = {i for i in self.router.ledger.request_ids() if not i.startswith("route:")}
+        assert placed <= self._flights.keys(), (
+            f"the ledger counts requests that are over: {sorted(placed - self._flights.keys())[:3]}"
+        )
+
+    def submit(self, submission: Submission) -> DeltaStream:
+        """See TokenService."""
+        if self._closing:
+            raise ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down; send the request again", 1.0)
+        if submission.request_id in self._flights:
+            raise ServiceError(
+                Cause.DUPLICATE, f"request {submission.request_id} is already running; use another X-Request-Id"
+            )
+        length, limit = len(submission.tokens), self.model.max_model_len
+        if not 0 < length < limit:
+            raise ServiceError(Cause.INVALID, f"the prompt has {length} tokens; send 1 to {limit - 1}")
+        if not self.ready:
+            raise ServiceError(Cause.NO_CAPACITY, "no worker is ready; look at `pdctl get workers`", 1.0)
+        if len(self._queue) >= self._max_queue:
+            raise ServiceError(
+                Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
+            )
+        flight = self._flight(submission)
+        self._flights[submission.request_id] = flight
+        self._queue.append(flight)
+        flight.record.begin("queue")
+        flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
+        self.pump()
+        return flight.stream
+
+    def cancel(self, request_id: str) -> bool:
+        flight = self._flights.get(request_id)
+        if flight is not None:
+            self._abandon(flight)
+        return flight is not None
+
+    async def close(self) -> None:
+        """Fail what runs and hang up."""
+        self._closing = True
+        for flight in list(self._flights.values()):
+            self._fail(flight, ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down", 1.0))
+        await asyncio.gather(*(link.close() for link in self.workers.values()), return_exceptions=True)
+
+    def pump(self) -> None:
+        """Start what the admission policy lets in, in its order, until a request finds no worker."""
+        for flight in list(self._undecided.values()):
+            self._place_decode(flight)
+        if not self._queue:
+            return
+        view = self.router.view
+        free_blocks = int(view.free_blocks()[view.accepts].sum())
+        running = len(self._flights) - len(self._queue)
+        waiting = list(self._queue)
+        decision = self.admission.admit(
+            [f.view for f in waiting], running, free_blocks, self.router.block_tokens(), self._max_concurrent
+        )
+        for position in decision.admit:
+            flight = waiting[position]
+            if not self._start(flight):
+                return
+            self._queue.remove(flight)
+
+    def _flight(self, submission: Submission) -> Flight:
+        view = RequestView(
+            request_id=submission.request_id,
+            prompt_tokens=len(submission.tokens),
+            max_tokens=submission.sampling.max_tokens,
+            arrival_s=time.monotonic(),
+            tier=submission.tier,
+            ttft_slo_s=submission.ttft_slo_s,
+            tpot_slo_s=submission.tpot_slo_s,
+            block_hashes=block_hashes(submission.tokens, self.router.block_tokens()),
+        )
+        record = RequestRecord(
+            submission.request_id,
+            self.model.name,
+            submission.tier,
+            view.prompt_tokens,
+            view.max_tokens,
+            arrived_at=time.time(),
+        )
+        stream = DeltaStream(lambda: self._abandon(flight))
+        flight = Flight(submission, view, record, stream)
+        return flight
+
+    def _start(self, flight: Flight) -> bool:
+        """Place and dispatch the current attempt; False if no worker can take it now."""
+        prefill = self.router.place_prefill(flight.view)
+        if prefill.worker is None:
+            return False
+        decode = prefill if prefill.co_locate else self.router.place_decode(flight.view, prefill.worker)
+        if decode.worker is None:
+            return False
+        names = self.router.view.names
+        co_located = decode.co_locate or decode.worker == prefill.worker
+        where = decode.worker if co_located else prefill.worker
+        record = flight.record
+        record.end("queue")
+        record.enter(RequestState.PREFILLING)
+        record.co_located = co_located
+        record.begin("prefill", names[where], prefill.reason, prefill.detail)
+        self._bind(flight, names[where], Role.PREFILL)
+        if co_located:
+            self._bind(flight, names[where], Role.DECODE)
+        else:
+            self._reserve(flight, decode)
+        self._to(
+            names[where],
+            pb.ToWorker(
+                submit=pb.Submit(
+                    key=flight.key,
+                    tokens=flight.context,
+                    first_index=len(flight.emitted),
+                    sampling=flight.sampling(),
+                    phase=pb.PHASE_BOTH if co_located else pb.PHASE_PREFILL,
+                )
+            ),
+        )
+        return True
+
+    def _bind(self, flight: Flight, worker: str, phase: Role) -> None:
+        self.router.account(flight.view, worker, phase)
+        if phase is Role.PREFILL:
+            flight.prefill = flight.record.prefill_worker = worker
+        else:
+            flight.decode = flight.record.decode_worker = worker
+
+    def _reserve(self, flight: Flight, placement: Placement) -> None:
+        assert placement.worker is not None
+        worker = self.router.view.names[placement.worker]
+        flight.record.begin("reserve", worker, placement.reason, placement.detail)
+        self._bind(flight, worker, Role.DECODE)
+        tokens = len(flight.submission.tokens) + (len(flight.emitted) - 1 if flight.lease else len(flight.emitted))
+        self._to(worker, pb.ToWorker(reserve=pb.Reserve(key=flight.key, tokens=tokens)))
+
+    def _place_decode(self, flight: Flight) -> None:
+        """Another decode worker for a request whose first choice was full."""
+        placement = self.router.place_decode(flight.view, self.router.row(flight.prefill))
+        if placement.worker is None:
+            return
+        if placement.co_locate or self.router.view.names[placement.worker] == flight.prefill:
+            self._retry(flight, "no decode worker is left")
+            return
+        self._undecided.pop(flight.request_id, None)
+        self._reserve(flight, placement)
+
+    def link_up(self, link: WorkerLink) -> None:
+        """See LinkEvents."""
+        self.workers[link.name] = link
+        self.router.forget_cache(link.name)
+
+    def link_down(self, link: WorkerLink, why: str) -> None:
+        if self.workers.get(link.name) is not link:
+            return
+        self.router.forget_cache(link.name)
+        self.router.set_accepts(link.name, False)
+        for flight in list(self._flights.values()):
+            if link.name in flight.workers():
+                self._retry(flight, f"lost worker {link.name}: {why}")
+        self.pump()
+
+    def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
+        match message.WhichOneof("kind"):
+            case "step":
+                for item in message.step.items:
+                    if (flight := self._current(link, item.key)) is not None:
+                        self._tokens(flight, link, item)
+            case "reserved":
+                if (flight := self._current(link, message.reserved.key)) is not None:
+                    flight.reserved = True
+                    flight.record.end("reserve")
+                    self._hand_off(flight)
+            case "pulled":
+                if (flight := self._current(link, message.pulled.key)) is not None:
+                    self._pulled(flight, message.pulled)
+            case "refused":
+                if (flight := self._current(link, message.refused.key)) is not None:
+                    self._refused(flight, link, message.refused)
+            case "cache":
+                if message.cache.reset:
+                    self.router.forget_cache(link.name)
+                self.router.cache_events(link.name, list(message.cache.stored), list(message.cache.removed))
+            case "status":
+                self._status(link, message.status)
+
+    def _current(self, link: WorkerLink, key: pb.Key) -> Flight | None:
+        """The flight that this key speaks of, if it is its current attempt and this worker has part in it."""
+        flight = self._flights.get(key.request_id)
+        if flight is None or key.attempt != flight.record.attempt or link.name not in flight.workers():
+            return None
+        return flight
+
+    def _tokens(self, flight: Flight, link: WorkerLink, item: pb.Tokens) -> None:
+        if item.finish == Finish.ERROR:
+            self._fail(flight, ServiceError(Cause.WORKER, item.error or f"worker {link.name} failed the request"))
+            return
+        try:
+            delta = flight.accept(item)
+        except Gap as gap:
+            self._retry(flight, f"tokens from {link.name} are missing: {gap}")
+            return
+        record = flight.record
+        record.output_tokens = len(flight.emitted)
+        record.cached_tokens = flight.cached_tokens
+        if record.ttft_s is None and delta is not None and delta.tokens:
+            record.ttft_s = record.elapsed_s()
+        if record.state is RequestState.PREFILLING and delta is not None:
+            record.end("prefill")
+            if record.co_located and delta.finish is None:
+                self.router.settle(flight.request_id, Role.PREFILL)
+                record.enter(RequestState.DECODING)
+                record.begin("decode", link.name, Reason.CO_LOCATED)
+        if delta is not None:
+            flight.stream.put(delta)
+            if delta.finish is not None:
+                record.finish_reason = delta.finish
+                self._over(flight, RequestState.FINISHED, except_worker=link.name)
+                return
+        if item.HasField("lease"):
+            flight.lease = item.lease
+            record.enter(RequestState.TRANSFERRING)
+            record.begin("handoff", flight.decode)
+            self._hand_off(flight)
+
+    def _hand_off(self, flight: Flight) -> None:
+        """Both sides are ready: let the decode worker pull."""
+        if not flight.reserved or flight.lease is None or flight.attached:
+            return
+        source = self.workers[flight.prefill].description
+        flight.attached = True
+        self._to(
+            flight.decode,
+            pb.ToWorker(
+                attach=pb.Attach(
+                    key=flight.key,
+                    tokens=flight.context,
+                    first_index=len(flight.emitted),
+                    sampling=flight.sampling(),
+                    source_worker=source.name,
+                    source_incarnation=source.incarnation,
+                    source_transport=source.transport_metadata,
+                    source=flight.lease,
+                )
+            ),
+        )
+
+    def _pulled(self, flight: Flight, pulled: pb.Pulled) -> None:
+        record = flight.record
+        record.kv_bytes += pulled.bytes
+        record.end(
+            "handoff",
+            f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors",
+        )
+        self._to(flight.prefill, pb.ToWorker(release=flight.key))
+        self.router.settle(flight.request_id, Role.PREFILL)
+        flight.prefill, flight.lease = "", None
+        record.enter(RequestState.DECODING)
+        record.begin("decode", flight.decode)
+
+    def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
+        if refused.code == "invalid":
+            self._fail(flight, ServiceError(Cause.INVALID, refused.message))
+        elif refused.code == "full" and link.name == flight.decode and not flight.attached:
+            flight.decode, flight.reserved = "", False
+            flight.record.end("reserve", "full")
+            self.router.settle(flight.request_id, Role.DECODE)
+            self._undecided[flight.request_id] = flight
+        else:
+            self._retry(flight, f"{link.name} refused: {refused.code}: {refused.message}")
+
+    def _status(self, link: WorkerLink, status: pb.WorkerStatus) -> None:
+        block_tokens = link.description.block_tokens
+        self.router.report(
+            link.name,
+            Report(
+                running=status.running,
+                waiting=status.waiting,
+                prefill_tokens=status.waiting_prefill_tokens,
+                context_tokens=status.decode_context_tokens,
+                used_blocks=status.kv_used_blocks,
+                total_blocks=status.kv_total_blocks,
+                block_tokens=block_tokens,
+                step_time_s=status.step_time_s,
+            ),
+        )
+        if status.keys_listed:
+            self._reconcile(link, status.keys)
+        self.pump()
+
+    def _reconcile(self, link: WorkerLink, keys: Iterable[pb.Key]) -> None:
+        """Cancel what the worker holds and we do not know; run again what we count there and it does not hold."""
+        held = {(key.request_id, key.attempt) for key in keys}
+        for request_id, attempt in held:
+            flight = self._flights.get(request_id)
+            if flight is None or flight.record.attempt != attempt or link.name not in flight.workers():
+                self._to(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
+        for flight in list(self._flights.values()):
+            if link.name in flight.workers():
+                flight.unlisted = 0 if (flight.request_id, flight.record.attempt) in held else flight.unlisted + 1
+                if flight.unlisted >= UNLISTED_BEATS:
+                    self._retry(flight, f"{link.name} does not hold it any more")
+
+    def _retry(self, flight: Flight, why: str) -> None:
+        """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens."""
+        log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
+        self._leave(flight)
+        record = flight.record
+        record.end_all()
+        if record.attempt >= ATTEMPTS:
+            self._fail(flight, ServiceError(Cause.WORKER, f"given up after {ATTEMPTS} attempts; the last one: {why}"))
+            return
+        record.enter(RequestState.QUEUED)
+        record.attempt += 1
+        record.begin("queue", detail=why)
+        self._queue.appendleft(flight)
+        asyncio.get_running_loop().call_soon(self.pump)
+
+    def _leave(self, flight: Flight, except_worker: str = "") -> None:
+        """Cancel the attempt on its workers and forget where it ran."""
+        for worker in flight.workers() - {except_worker}:
+            self._to(worker, pb.ToWorker(cancel=flight.key))
+        self.router.settle(flight.request_id)
+        self._undecided.pop(flight.request_id, None)
+        flight.prefill = flight.decode = ""
+        flight.reserved = flight.attached = False
+        flight.lease = None
+        flight.unlisted = 0
+
+    def _over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
+        self._leave(flight, except_worker)
+        with contextlib.suppress(ValueError):
+            self._queue.remove(flight)
+        if flight.timeout is not None:
+            flight.timeout.cancel()
+        del self._flights[flight.request_id]
+        flight.record.end_all()
+        flight.record.e2e_s = flight.record.elapsed_s()
+        flight.record.enter(state)
+        self._history.append(flight.record)
+        if self._queue and not self._closing:
+            self.pump()
+
+    def _fail(self, flight: Flight, error: ServiceError) -> None:
+        flight.record.error = error.message
+        self._over(flight, RequestState.FAILED)
+        flight.stream.put(error)
+
+    def _abandon(self, flight: Flight) -> None:
+        """The client is gone, or has all it wants."""
+        if self._flights.get(flight.request_id) is flight:
+            self._over(flight, RequestState.CANCELLED)
+
+    def _time_out(self, flight: Flight) -> None:
+        if self._flights.get(flight.request_id) is flight:
+            text = f"no end after {self._timeout_s:g} s; ask for fewer tokens or raise frontDoor.requestTimeoutS"
+            self._fail(flight, ServiceError(Cause.TIMEOUT, text))
+
+    def _to(self, worker: str, message: pb.ToWorker) -> None:
+        link = self.workers.get(worker)
+        if link is not None:
+            link.send(message)

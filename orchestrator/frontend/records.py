@@ -1,0 +1,73 @@
+"""What a front door remembers of a request, for `pdctl get requests` and `explain`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from orchestrator.core.request import RequestState, advance
+
+
+@dataclass(slots=True)
+class StageRecord:
+    """One stage. `started_s` counts from arrival; `seconds` is None while it lasts."""
+
+    name: str
+    worker: str
+    started_s: float
+    attempt: int
+    reason: str = ""
+    detail: str = ""
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """Times in seconds: `arrived_at` on the wall clock, the others from arrival."""
+
+    request_id: str
+    model: str
+    tier: str
+    prompt_tokens: int
+    max_tokens: int
+    arrived_at: float
+    state: RequestState = RequestState.QUEUED
+    attempt: int = 1
+    output_tokens: int = 0
+    prefill_worker: str = ""
+    decode_worker: str = ""
+    co_located: bool = False
+    finish_reason: str = ""
+    error: str = ""
+    cached_tokens: int = 0
+    kv_bytes: int = 0
+    ttft_s: float | None = None
+    e2e_s: float | None = None
+    stages: list[StageRecord] = field(default_factory=list)
+    _start_s: float = field(default_factory=time.monotonic)
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._start_s
+
+    def enter(self, state: RequestState) -> None:
+        """Move to `state`; raises AssertionError if the life of a request has no such step."""
+        self.state = advance(self.state, state)
+
+    def begin(self, name: str, worker: str = "", reason: str = "", detail: str = "") -> None:
+        """Start a stage, ending the open one of the same name."""
+        self.end(name)
+        self.stages.append(StageRecord(name, worker, self.elapsed_s(), self.attempt, reason, detail))
+
+    def end(self, name: str, detail: str = "") -> None:
+        """End the open stage `name`, if there is one."""
+        for stage in reversed(self.stages):
+            if stage.name == name and stage.seconds is None:
+                stage.seconds = self.elapsed_s() - stage.started_s
+                if detail:
+                    stage.detail = f"{stage.detail}; {detail}" if stage.detail else detail
+                return
+
+    def end_all(self) -> None:
+        for stage in self.stages:
+            if stage.seconds is None:
+                stage.seconds = self.elapsed_s() - stage.started_s

@@ -1,0 +1,74 @@
+"""What this front door has dispatched and where: load that workers have not reported yet is counted from the first moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.core.cluster import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One request's share of one worker. `role` tells which phase it was placed for."""
+
+    worker: str
+    role: Role
+    prefill_tokens: int
+    context_tokens: int
+    blocks: int
+
+
+@dataclass(slots=True)
+class Load:
+    """Sum over a worker's entries."""
+
+    requests: int = 0
+    prefill_tokens: int = 0
+    context_tokens: int = 0
+    blocks: int = 0
+
+    def add(self, entry: Entry, sign: int) -> None:
+        self.requests += sign
+        self.prefill_tokens += sign * entry.prefill_tokens
+        self.context_tokens += sign * entry.context_tokens
+        self.blocks += sign * entry.blocks
+
+
+class Ledger:
+    """Entries by (request id, phase). Every change keeps the sums per worker; `check_integrity` recounts them."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, Role], Entry] = {}
+        self._loads: dict[str, Load] = {}
+
+    def put(self, request_id: str, entry: Entry) -> None:
+        """Count `entry` for its phase of the request, in place of an earlier one."""
+        self.drop(request_id, entry.role)
+        self._entries[request_id, entry.role] = entry
+        self._loads.setdefault(entry.worker, Load()).add(entry, 1)
+
+    def drop(self, request_id: str, role: Role) -> None:
+        """Stop counting one phase of a request; unknown ones are ignored."""
+        entry = self._entries.pop((request_id, role), None)
+        if entry is not None:
+            self._loads[entry.worker].add(entry, -1)
+
+    def drop_all(self, request_id: str) -> None:
+        self.drop(request_id, Role.PREFILL)
+        self.drop(request_id, Role.DECODE)
+
+    def load(self, worker: str) -> Load:
+        return self._loads.get(worker) or Load()
+
+    def request_ids(self) -> set[str]:
+        return {request_id for request_id, _ in self._entries}
+
+    def check_integrity(self) -> None:
+        """Recount; raises AssertionError naming the first worker whose sums differ."""
+        recount: dict[str, Load] = {}
+        for entry in self._entries.values():
+            recount.setdefault(entry.worker, Load()).add(entry, 1)
+        for worker, load in self._loads.items():
+            assert load == recount.get(worker, Load()), (
+                f"ledger of {worker}: {load} counted, {recount.get(worker)} recounted"
+            )

@@ -1,0 +1,143 @@
+"""Routing: keeps the view of the cluster, asks the policy, and accounts for what it placed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.core.cluster import ClusterView, Role
+from orchestrator.core.decisions import Placement
+from orchestrator.core.request import RequestView
+from orchestrator.policies.routing.base import RoutingPolicy
+from orchestrator.routing.ledger import Entry, Ledger
+from orchestrator.routing.prefix import PrefixIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Load as a worker pushed it, all front doors together."""
+
+    running: int
+    waiting: int
+    prefill_tokens: int
+    context_tokens: int
+    used_blocks: int
+    total_blocks: int
+    block_tokens: int
+    step_time_s: float
+
+
+@dataclass(slots=True)
+class _Foreign:
+    """Load of other front doors, as of the last push: what was pushed minus what our ledger held at that moment."""
+
+    prefill_tokens: int = 0
+    context_tokens: int = 0
+    blocks: int = 0
+
+
+class Router:
+    """One per front door. Not thread safe: used on the event loop."""
+
+    def __init__(self, policy: RoutingPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+        self.policy = policy
+        self.ledger = Ledger()
+        self.prefix = PrefixIndex()
+        self.view = ClusterView.empty([])
+        self._clock = clock
+        self._rows: dict[str, int] = {}
+        self._foreign: dict[str, _Foreign] = {}
+        self._pushed_s: dict[str, float] = {}
+
+    def set_worker(self, name: str, role: Role, accepts: bool) -> None:
+        """Add a worker, or change its role or whether it takes new work."""
+        if name not in self._rows:
+            self._grow(name)
+        row = self._rows[name]
+        self.view.role[row] = int(role)
+        self.view.accepts[row] = accepts
+
+    def set_accepts(self, name: str, accepts: bool) -> None:
+        """Open or close a known worker to new work."""
+        if name in self._rows:
+            self.view.accepts[self._rows[name]] = accepts
+
+    def forget_cache(self, name: str) -> None:
+        if name in self._rows:
+            self.prefix.clear(self._rows[name])
+
+    def cache_events(self, name: str, stored: list[int], removed: list[int]) -> None:
+        if name in self._rows:
+            self.prefix.removed(self._rows[name], removed)
+            self.prefix.stored(self._rows[name], stored)
+
+    def report(self, name: str, report: Report) -> None:
+        """Take in a push of a worker."""
+        if name not in self._rows:
+            return
+        row = self._rows[name]
+        view = self.view
+        view.running[row], view.waiting[row] = report.running, report.waiting
+        view.kv_total_blocks[row], view.block_tokens[row] = report.total_blocks, report.block_tokens
+        view.step_time_s[row] = report.step_time_s
+        own = self.ledger.load(name)
+        self._foreign[name] = _Foreign(
+            max(0, report.prefill_tokens - own.prefill_tokens),
+            max(0, report.context_tokens - own.context_tokens),
+            max(0, report.used_blocks - own.blocks),
+        )
+        self._pushed_s[name] = self._clock()
+        self._refresh(name)
+
+    def place_prefill(self, request: RequestView) -> Placement:
+        self._stamp()
+        return self.policy.place_prefill(request, self.view, self.prefix)
+
+    def place_decode(self, request: RequestView, prefill_worker: int | None) -> Placement:
+        self._stamp()
+        return self.policy.place_decode(request, self.view, prefill_worker)
+
+    def account(self, request: RequestView, worker: str, phase: Role, cached_blocks: int = 0) -> None:
+        """Count a placed phase until `settle`."""
+        block_tokens = max(1, int(self.view.block_tokens[self._rows[worker]]))
+        prefill = max(1, request.prompt_tokens - cached_blocks * block_tokens) if phase is Role.PREFILL else 0
+        context = request.prompt_tokens if phase is Role.DECODE else 0
+        blocks = -(-(request.prompt_tokens + 1) // block_tokens)
+        self.ledger.put(request.request_id, Entry(worker, phase, prefill, context, blocks))
+        self._refresh(worker)
+
+    def settle(self, request_id: str, *phases: Role) -> None:
+        """Stop counting these phases of a request (both where none is named)."""
+        for phase in phases or (Role.PREFILL, Role.DECODE):
+            self.ledger.drop(request_id, phase)
+        for name in self._rows:
+            self._refresh(name)
+
+    def row(self, name: str) -> int:
+        return self._rows[name]
+
+    def block_tokens(self) -> int:
+        """Block size of the cluster's workers; 16 while none has reported."""
+        sizes = self.view.block_tokens[self.view.block_tokens > 0]
+        return int(sizes[0]) if len(sizes) else 16
+
+    def _stamp(self) -> None:
+        now_s = self._clock()
+        self.view.time_s = now_s
+        for name, row in self._rows.items():
+            self.view.age_s[row] = now_s - self._pushed_s.get(name, now_s)
+
+    def _refresh(self, name: str) -> None:
+        row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name) or _Foreign()
+        self.view.outstanding_prefill_tokens[row] = own.prefill_tokens + foreign.prefill_tokens
+        self.view.decode_context_tokens[row] = own.context_tokens + foreign.context_tokens
+        self.view.kv_used_blocks[row] = own.blocks + foreign.blocks
+
+    def _grow(self, name: str) -> None:
+        old = self.view
+        self.view = ClusterView.empty([*old.names, name])
+        for field in ClusterView.__slots__:
+            if field not in ("names", "time_s"):
+                getattr(self.view, field)[: len(old)] = getattr(old, field)
+        self._rows[name] = len(old)
