@@ -1,0 +1,46 @@
+# Every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type proto bench clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 13) else f"Tandem needs Python 3.11 or 3.12, this is {v.major}.{v.minor}; run: make PYTHON=python3.11 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (about 2 GB, a few minutes on the first run) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]"
+	@touch $(STAMP)
+
+setup: $(STAMP)  ## make .venv and install everything into it
+
+demo: $(STAMP)  ## start a cluster on this machine, ask it something, replay a trace, stop it
+	@$(BIN)/pdctl demo
+
+test: $(STAMP)  ## run all tests
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff and the import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+type: $(STAMP)  ## strict types
+	@$(BIN)/mypy
+
+proto: $(STAMP)  ## regenerate proto/pd/v1 from the .proto files
+	@$(BIN)/python proto/generate.py
+
+bench: $(STAMP)  ## run every benchmark once, quickly
+	@set -e; for file in bench/*.py; do name=$$(basename $$file .py); case $$name in __init__|harness) ;; *) $(BIN)/python -m bench.$$name --quick;; esac; done
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
