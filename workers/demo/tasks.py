@@ -46,7 +46,7 @@ def numbers(start: int, stop: int, step: int = 1) -> str:
 
 
 def _limit(rng: random.Random, low: int = 1) -> int:
-    return rng.randint(low, 60) if rng.random() < 0.6 else rng.randint(low, MAX_NUMBER)
+    return rng.randint(low, 60) if rng.random() < 0.85 else rng.randint(low, MAX_NUMBER)
 
 
 def _count(rng: random.Random) -> tuple[dict[str, object], str]:
@@ -56,7 +56,7 @@ def _count(rng: random.Random) -> tuple[dict[str, object], str]:
 
 def _count_from(rng: random.Random) -> tuple[dict[str, object], str]:
     a = rng.randint(1, MAX_NUMBER - 1)
-    b = min(MAX_NUMBER, a + rng.randint(1, 40))
+    b = min(MAX_NUMBER, a + rng.randint(1, 25))
     return {"a": a, "b": b}, numbers(a, b)
 
 
@@ -72,18 +72,18 @@ def _even(rng: random.Random) -> tuple[dict[str, object], str]:
 
 def _multiples(rng: random.Random) -> tuple[dict[str, object], str]:
     k = rng.choice((3, 4, 5, 10))
-    n = k * rng.randint(1, min(40, MAX_NUMBER // k))
+    n = k * rng.randint(1, min(30, MAX_NUMBER // k))
     return {"k": k, "n": n}, numbers(k, n, k)
 
 
 def _repeat(rng: random.Random) -> tuple[dict[str, object], str]:
     word = any_word(rng, made_up=0.15)
-    n = rng.randint(1, 25) if rng.random() < 0.8 else rng.randint(1, 120)
+    n = rng.randint(1, 20) if rng.random() < 0.9 else rng.randint(1, 120)
     return {"w": word, "n": n}, " ".join(f"{i} {word}" for i in range(1, n + 1))
 
 
 def _spell(rng: random.Random) -> tuple[dict[str, object], str]:
-    word = any_word(rng, made_up=0.3)
+    word = any_word(rng, made_up=0.25)
     return {"w": word}, " ".join(word)
 
 
@@ -101,12 +101,16 @@ def _pick(rng: random.Random) -> tuple[dict[str, object], None]:
 TASKS: dict[str, Task] = {
     "count": Task(0.13, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
     "count_from": Task(
-        0.12, ("count from {a} to {b}", "list the numbers from {a} to {b}", "start at {a} and count to {b}"), _count_from
+        0.12,
+        ("count from {a} to {b}", "list the numbers from {a} to {b}", "start at {a} and count to {b}"),
+        _count_from,
     ),
     "count_down": Task(
         0.11, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
     ),
-    "even": Task(0.09, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even),
+    "even": Task(
+        0.09, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
+    ),
     "multiples": Task(
         0.13,
         ("list the multiples of {k} to {n}", "list the multiples of {k} up to {n}", "count by {k} to {n}"),
@@ -130,16 +134,16 @@ TASKS: dict[str, Task] = {
         _pick,
     ),
 }
-_POLITE = ("please ", "can you ", "now ", "could you please ", "then ")
-_END = (".", "!", "?", " please")
+POLITE = ("please ", "can you ", "now ", "could you please ", "then ")
+ENDINGS = (".", "!", "?", " please")
 
 
 def _dress(rng: random.Random, text: str) -> str:
     if rng.random() < 0.3:
-        text = rng.choice(_POLITE) + text
+        text = rng.choice(POLITE) + text
     if rng.random() < 0.4:
         text = text[0].upper() + text[1:]
-    return text + rng.choice(_END) if rng.random() < 0.3 else text
+    return text + rng.choice(ENDINGS) if rng.random() < 0.3 else text
 
 
 def draw(rng: random.Random, task: str, *, held: bool) -> Prompt:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from workers.demo.tasks import _END, _POLITE, HELP, MAX_NUMBER, TASKS
+from workers.demo.tasks import ENDINGS, HELP, MAX_NUMBER, POLITE, TASKS
 from workers.demo.words import WORDS
 
 ENDOFTEXT, IM_START, IM_END, PAD = "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<pad>"
@@ -30,7 +30,9 @@ SYSTEMS = (
 
 
 def _instruction_words() -> list[str]:
-    text = " ".join([p for t in TASKS.values() for p in t.phrasings] + [HELP, *SYSTEMS, *_POLITE, *_END])
+    text = " ".join(
+        [p for t in TASKS.values() for p in t.phrasings] + ["user assistant system", HELP, *SYSTEMS, *POLITE, *ENDINGS]
+    )
     words = sorted(set(re.findall(r"[A-Za-z]+", re.sub(r"\{\w+\}", "", text))))
     return sorted({w for word in words for w in (word, word.lower(), word.capitalize())})
 
