@@ -76,6 +76,8 @@ def settings(section: type) -> tuple[Setting, ...]:
     hints = typing.get_type_hints(section)
     out = []
     for f in dataclasses.fields(section):
+        if not f.init:
+            continue
         rule: Rule = f.metadata["rule"]
         default = f.default_factory() if f.default_factory is not MISSING else f.default
         key = camel(f.name.removesuffix("_bytes") if rule.quantity else f.name)

@@ -1,0 +1,26 @@
+"""What a worker's load is, and how the lightest is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestrator.core.cluster import ClusterView, Ints
+
+
+def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
+    """Prompt tokens dispatched to each row and not yet computed."""
+    return view.outstanding_prefill_tokens[rows]
+
+
+def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
+    """KV held or reserved (memory) plus the context that every step reads (time), both in tokens."""
+    return view.kv_used_blocks[rows] * view.block_tokens[rows] + view.decode_context_tokens[rows]
+
+
+def lightest(rows: Ints, cost: Ints, turn: int) -> int:
+    """The row of the lowest cost; number `turn` (modulo their count) among equals.
+
+    A turn that advances with every choice spreads a burst that arrives before the view changes.
+    """
+    equals = rows[np.flatnonzero(cost == cost.min())]
+    return int(equals[turn % equals.size])
