@@ -66,6 +66,11 @@ class LazyGroup(TyperGroup):
         self.commands = {name: TyperCommand(name) for name in self.table}
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Completions by the table alone."""
+        names = {name: TyperCommand(name, help=entry.help) for name, entry in self.table.items()}
+        return TyperGroup(name=self.name, commands=dict(names), params=self.params).shell_complete(ctx, incomplete)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands by the table alone; importing them would make help slow."""
         with formatter.section("Commands"):

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from orchestrator.cli import globals as common
 from orchestrator.cli.errors import CliError, ExitCode
-from orchestrator.cli.lazy import Group, LazyGroup, Verb
+from orchestrator.cli.lazy import Group, LazyGroup, Table, Verb
 
-COMMANDS = {
+COMPLETE = "_PDCTL_COMPLETE"
+
+COMMANDS: Table = {
     "demo": Verb("orchestrator.cli.demo:demo", "Start a small cluster, ask it, load it, and stop it."),
     "up": Verb("orchestrator.cli.up:up", "Start a cluster."),
     "down": Verb("orchestrator.cli.down:down", "Stop a cluster."),
@@ -72,18 +75,27 @@ class Pdctl(LazyGroup):
         super().__init__(**attributes)
         common.attach(self)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run a command line; with `standalone_mode` exit with its code, else return it."""
         common.reset()
-        extra["prog_name"] = "pdctl"
-        code = int(self._run(*args, **extra))
+        code = int(self._run(args))
         if standalone_mode:
             sys.exit(code)
         return code
 
-    def _run(self, *args: Any, **extra: Any) -> int:
+    def _run(self, args: Sequence[str] | None) -> int:
+        if COMPLETE in os.environ:
+            completion_init()
         try:
-            result = super().main(*args, standalone_mode=False, **extra)
+            result = super().main(args, prog_name="pdctl", complete_var=COMPLETE, standalone_mode=False)
             sys.stdout.flush()
             return result if isinstance(result, int) else ExitCode.OK
         except CliError as error:

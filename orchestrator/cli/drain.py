@@ -1,0 +1,67 @@
+"""`pdctl drain`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.connection import Client, connect
+from orchestrator.cli.documents import Document, document, single
+from orchestrator.cli.errors import CliError, usage
+from orchestrator.cli.output import Form, FormOption, dump, say
+from orchestrator.cli.units import duration, parse_duration
+
+GRACE_S = 15.0
+POLL_S = 0.25
+
+
+def drain(
+    worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as `pdctl get workers` names it.")],
+    budget: Annotated[str, typer.Option(metavar="TIME", help="How long running work may go on: 90, 60s, 5m.")] = "60s",
+    resume: Annotated[bool, typer.Option("--resume", help="Let it take work again.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the worker is drained.")] = True,
+    output: FormOption = Form.TABLE,
+) -> None:
+    """Stop new work on a worker, wait for what runs there, and say when it is drained."""
+    try:
+        budget_s = parse_duration(budget)
+    except ValueError:
+        raise usage(f"{budget!r} is not a duration", "--budget", "use seconds, or 500ms, 60s, 5m, 1h") from None
+    with connect() as client:
+        from pd.v1.admin_pb2 import DrainRequest
+
+        row = document(client.admin.Drain(DrainRequest(worker=worker, budget_s=budget_s, resume=resume)))
+        if wait and not resume:
+            row = _wait(client, row, budget_s)
+    if output is not Form.TABLE:
+        print(dump(single("Worker", row), output))
+    else:
+        print(f"worker/{worker} {'resumed' if resume else row['state']}")
+
+
+def _wait(client: Client, row: Document, budget_s: float) -> Document:
+    from pd.v1.admin_pb2 import NameRequest
+
+    name = row["name"]
+    begun = time.monotonic()
+    shown = None
+    while row["state"] != "drained":
+        waited_s = time.monotonic() - begun
+        if row["state"] == "ready":
+            raise CliError(f"draining {name} was undone", "somebody resumed it", f"run `pdctl drain {name}` again")
+        if waited_s > budget_s + GRACE_S:
+            raise CliError(
+                f"{name} is still {row['state']} with {row['running']} running after {duration(waited_s)}",
+                f"budget {duration(budget_s)}",
+                f"look at `pdctl describe worker {name}`; is the controller alive?",
+            )
+        if shown != (row["running"], row["waiting"]):
+            shown = (row["running"], row["waiting"])
+            say(
+                f"{name}: {row['state']}, {row['running']} running, {row['waiting']} waiting, {waited_s:.0f}s of {budget_s:.0f}s"
+            )
+        time.sleep(POLL_S)
+        row = document(client.admin.DescribeWorker(NameRequest(name=name)).worker)
+    return row
