@@ -22,9 +22,9 @@ def _classes(decision: str) -> dict[str, type]:
     if decision not in DECISIONS:
         raise ValueError(f"there is no decision {decision!r}; {did_you_mean(decision, DECISIONS)}")
     package = import_module(f"{__package__}.{decision}")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    found = {name: marked(import_module(f"{package.__name__}.{name}").__name__) for name in names}
-    return {name: cls for name, cls in found.items() if cls is not None}
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__))
+    found = [(name, marked(import_module(f"{package.__name__}.{name}").__name__)) for name in names]
+    return {name: cls for name, cls in found if cls is not None}
 
 
 def available(decision: str) -> list[PolicyInfo]:

@@ -12,6 +12,7 @@ from orchestrator.core.config.policies import (
 )
 from orchestrator.core.config.pools import Pool, Resources, Tier
 from orchestrator.core.config.problems import ConfigError, Problem
+from orchestrator.core.config.schema import json_schema
 from orchestrator.core.config.services import Drain, FrontDoor, Ray, Security, State, StateKind
 from orchestrator.core.config.serving import Device, DType, Engine, EngineKind, Model, Transport, TransportKind
 
@@ -45,6 +46,7 @@ __all__ = [
     "Transport",
     "TransportKind",
     "dump",
+    "json_schema",
     "load",
     "loads",
     "parse",

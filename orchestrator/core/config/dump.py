@@ -17,7 +17,12 @@ from orchestrator.core.config.settings import camel, settings
 
 def dump(cluster: Cluster) -> dict[str, Any]:
     """Plain dicts, lists and scalars in camelCase, every default written out."""
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": _plain(cluster.metadata), "spec": _plain(cluster.spec)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": to_plain(cluster.metadata),
+        "spec": to_plain(cluster.spec),
+    }
 
 
 def parse(document: Mapping[str, Any], file: str = "cluster.yaml") -> Cluster:
@@ -25,15 +30,16 @@ def parse(document: Mapping[str, Any], file: str = "cluster.yaml") -> Cluster:
     return loads(json.dumps(document), file=file)
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """A section, list or value as it stands in the file."""
     if isinstance(value, PolicyChoice):
         return {"name": value.name, "parameters": {camel(k): v for k, v in value.parameters.items()}}
     if dataclasses.is_dataclass(value):
         assert not isinstance(value, type)
-        fields = {s.key: _plain(getattr(value, s.name)) for s in settings(type(value))}
+        fields = {s.key: to_plain(getattr(value, s.name)) for s in settings(type(value))}
         return {key: v for key, v in fields.items() if v is not None}
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
+        return [to_plain(v) for v in value]
     if isinstance(value, Role | StrEnum):
         return str(value)
     return value
