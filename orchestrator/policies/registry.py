@@ -41,10 +41,8 @@ def make(decision: str, name: str, parameters: Mapping[str, Any] | None = None) 
     """A new policy (parameters in snake_case or camelCase); raises ValueError with what is wrong and what to do."""
     if name not in _classes(decision):
         raise ValueError(f"there is no {decision} policy {name!r}; {did_you_mean(name, _classes(decision))}")
-    cls, wrong = _classes(decision)[name], list[str]()
-    values = check_parameters(
-        describe(cls), parameters or {}, lambda *p: wrong.append("{}: {}: {}; {}".format(*p)), name
-    )
+    cls, wrong = _classes(decision)[name], list[tuple[str, ...]]()
+    values = check_parameters(describe(cls), parameters or {}, lambda *problem: wrong.append(problem), name)
     if wrong:
-        raise ValueError("\n".join(wrong))
+        raise ValueError("\n".join("{}: {}: {}; {}".format(*problem) for problem in wrong))
     return cls(**values)

@@ -12,7 +12,7 @@ from orchestrator.core.config.policies import (
 )
 from orchestrator.core.config.pools import Pool, Resources, Tier
 from orchestrator.core.config.problems import ConfigError, Problem
-from orchestrator.core.config.schema import json_schema
+from orchestrator.core.config.schema import schema as json_schema
 from orchestrator.core.config.services import Drain, FrontDoor, Ray, Security, State, StateKind
 from orchestrator.core.config.serving import Device, DType, Engine, EngineKind, Model, Transport, TransportKind
 

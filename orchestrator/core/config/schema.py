@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def json_schema(policies: PolicyCatalog | None = None) -> Schema:
+def schema(policies: PolicyCatalog | None = None) -> Schema:
     """JSON Schema 2020-12. With `policies` (`registry.catalog()`) it also knows their names and parameters.
 
     It accepts every file that the loader accepts; rules between fields are the loader's alone.
@@ -69,7 +69,7 @@ def _setting(s: Setting, policies: PolicyCatalog | None) -> Schema:
 
 def _scalar(kind: Any, rule: Rule) -> Schema:
     if kind is Role:
-        return {"type": "string", "enum": [str(role) for role in Role]}
+        return {"type": "string", "enum": [str(role) for role in Role.__members__.values()]}
     if issubclass(kind, StrEnum):
         return {"type": "string", "enum": [member.value for member in kind]}
     bounds = {"minimum": rule.minimum, "maximum": rule.maximum}
