@@ -1,0 +1,52 @@
+"""When a draining worker is drained: a pure function of what was asked and what the worker says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+SETTLE_S = 0.5
+"""Front doors learn of a drain within this time; a worker that is idle earlier may still be sent a request."""
+
+
+class DrainStep(StrEnum):
+    """What the controller does now for one worker."""
+
+    NONE = "none"
+    WAIT = "wait"
+    DRAINED = "drained"
+    BUDGET_EXCEEDED = "budget_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What a worker holds, and when (unix seconds) it said so."""
+
+    running: int
+    waiting: int
+    leased_blocks: int
+    reserved_blocks: int
+    observed_at: float
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, waits, is leased to a peer or is reserved for a request on its way."""
+        return not (self.running or self.waiting or self.leased_blocks or self.reserved_blocks)
+
+
+def drain_step(worker: Mapping[str, Any], occupancy: Occupancy | None, now: float) -> DrainStep:
+    """The next step for the worker document `worker`; `occupancy` is None while the worker does not answer.
+
+    A budget that is over does not stop what runs: the worker stays closed to new work, and the event is recorded once, which
+    `drain.exceeded` in the document remembers across controllers.
+    """
+    drain = worker.get("drain")
+    if drain is None or worker.get("drained"):
+        return DrainStep.NONE
+    if occupancy is not None and occupancy.idle and occupancy.observed_at >= drain["requested_at"] + SETTLE_S:
+        return DrainStep.DRAINED
+    if not drain.get("exceeded") and now > drain["requested_at"] + drain["budget_s"]:
+        return DrainStep.BUDGET_EXCEEDED
+    return DrainStep.WAIT

@@ -1,0 +1,33 @@
+"""Reasons of the events that the control plane records."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+
+from orchestrator.state import Store
+
+
+class Event(StrEnum):
+    """What happened, as `pdctl describe` shows it."""
+
+    CONTROLLER_STARTED = "ControllerStarted"
+    CONTROLLER_RESTARTED = "ControllerRestarted"
+    WORKER_CREATED = "WorkerCreated"
+    WORKER_REMOVED = "WorkerRemoved"
+    HOST_STARTED = "HostStarted"
+    HOST_FAILED = "HostFailed"
+    PAIRS_WARM = "PairsWarm"
+    DRAIN_REQUESTED = "DrainRequested"
+    DRAINED = "Drained"
+    DRAIN_BUDGET_EXCEEDED = "DrainBudgetExceeded"
+    DRAIN_RESUMED = "DrainResumed"
+    ROLE_CHANGED = "RoleChanged"
+    POLICY_CHANGED = "PolicyChanged"
+    POOL_SCALED = "PoolScaled"
+    TICK_FAILED = "TickFailed"
+
+
+def record(store: Store, kind: str, name: str, reason: Event, message: str = "") -> None:
+    """Append an event about `kind`/`name`, dated now (unix seconds)."""
+    store.append_event({"at": time.time(), "kind": kind, "object": name, "reason": str(reason), "message": message})

@@ -1,0 +1,102 @@
+"""Starts a private Ray for this cluster, or joins one that runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.control.names import NAMESPACE
+from orchestrator.control.problem import StartError
+from orchestrator.core.config import Cluster
+
+OBJECT_STORE_BYTES = 100 << 20
+REACH_S = 5.0
+
+# Read by Ray when it is imported or started. The object store is idle here, and nothing is reported to anybody.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TQDM": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RayRuntime:
+    """A connection to Ray; `directory` is the private Ray's own temporary directory, None when it was joined."""
+
+    address: str
+    directory: Path | None
+
+    def stop(self) -> None:
+        """Disconnect; a private Ray ends with all its processes."""
+        import ray
+
+        ray.shutdown()
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def start_ray(cluster: Cluster) -> RayRuntime:
+    """Start or join Ray as `spec.ray.address` says; raises StartError with a remedy."""
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
+    address = cluster.spec.ray.address
+    return _start(cluster) if address == "local" else _join(address)
+
+
+def _start(cluster: Cluster) -> RayRuntime:
+    import ray
+
+    # A short path: Unix sockets below it may have 107 characters.
+    directory = Path(tempfile.mkdtemp(prefix="tandem-", dir="/tmp"))
+    wanted = sum(pool.count * pool.resources.cpus for pool in cluster.spec.pools)
+    try:
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            # These cores are only an account. A laptop has fewer than its workers ask for, and may share them.
+            num_cpus=max(os.cpu_count() or 1, int(wanted) + 1),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+            _temp_dir=str(directory),
+        )
+    except Exception as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise StartError(
+            f"Ray does not start: {error}", "free some memory, or name a running Ray in spec.ray.address"
+        ) from error
+    return RayRuntime(ray.get_runtime_context().gcs_address, directory)
+
+
+def _join(address: str) -> RayRuntime:
+    import ray
+
+    remedy = "start it with `ray start --head`, correct spec.ray.address, or set it to `local`"
+    if address != "auto" and not address.startswith("ray://"):
+        host, _, port = address.rpartition(":")
+        try:
+            # Ray itself tries for minutes, and may end the process when it gives up.
+            socket.create_connection((host, int(port)), REACH_S).close()
+        except OSError as error:
+            raise StartError(f"no Ray answers at {address} ({error.strerror or error})", remedy) from None
+    try:
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except Exception as error:
+        raise StartError(f"cannot join Ray at {address}: {error}", remedy) from error
+    return RayRuntime(ray.get_runtime_context().gcs_address, None)

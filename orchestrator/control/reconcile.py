@@ -1,0 +1,79 @@
+"""What to do so that the cluster becomes what the store says is wanted: a pure function of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.control.names import pool_worker
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTarget:
+    """How many workers a pool shall have and the role that new ones start with."""
+
+    name: str
+    role: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateWorker:
+    """Write `worker/NAME` first; the host follows once it is wanted."""
+
+    name: str
+    pool: str
+    role: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartHost:
+    """Make the host actor of a wanted worker that has none."""
+
+    name: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopHost:
+    """End a host that nobody wants, with its engine and placement group."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveWorker:
+    """Take back `worker/NAME`; its host is stopped in a later tick because nobody wants it any more."""
+
+    name: str
+
+
+Action = CreateWorker | StartHost | StopHost | RemoveWorker
+
+
+def reconcile(pools: Iterable[PoolTarget], workers: Mapping[str, Document], hosts: Set[str]) -> list[Action]:
+    """Actions for one tick, in order.
+
+    `workers` are the desired documents by name, `hosts` the workers whose host lives (or is being restarted by Ray). A worker document is
+    written one tick before its host is made, and taken back one tick before its host is stopped, so that a controller that dies in
+    between finds in the store what it was about. A pool that shrinks gives up its highest indices. What lives and is wanted is left alone.
+    """
+    targets = {pool.name: pool for pool in pools}
+    actions: list[Action] = []
+    for pool in targets.values():
+        for index in range(pool.count):
+            name = pool_worker(pool.name, index)
+            if name not in workers:
+                actions.append(CreateWorker(name, pool.name, pool.role, index))
+    for name, document in workers.items():
+        target = targets.get(document["pool"])
+        if target is None or document["index"] >= target.count:
+            actions.append(RemoveWorker(name))
+        elif name not in hosts:
+            actions.append(StartHost(name, target.name))
+    actions.extend(StopHost(name) for name in sorted(hosts - workers.keys()))
+    return actions
