@@ -1,0 +1,64 @@
+"""Fields of the OpenAI API that Tandem knows and cannot honour: refused unless they ask for nothing."""
+
+from __future__ import annotations
+
+from orchestrator.frontend.http.fields import Fields, describe
+from orchestrator.frontend.text import InvalidRequest
+
+# Labels that never change an answer; accepted so that usual clients work.
+LABELS = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"})
+
+_OFF = (False,)
+_ZERO = (0, 0.0)
+_NO_TOOLS = "tool calling is not supported: remove it and describe tools in the messages"
+_NO_AUDIO = "only text is supported: remove it"
+_NO_PENALTY = "penalties are not supported: remove it or send the neutral value"
+_ONE_ANSWER = "one answer per request: send several requests"
+
+_COMMON: dict[str, tuple[tuple[object, ...], str]] = {
+    "frequency_penalty": (_ZERO, _NO_PENALTY),
+    "presence_penalty": (_ZERO, _NO_PENALTY),
+    "repetition_penalty": ((1, 1.0), _NO_PENALTY),
+    "logit_bias": (({},), "it is not supported: remove it"),
+    "min_p": (_ZERO, "it is not supported: remove it and use top_p or top_k"),
+    "min_tokens": (_ZERO, "it is not supported: remove it and use ignore_eos with max_tokens"),
+    "best_of": ((1,), _ONE_ANSWER),
+    "use_beam_search": (_OFF, "beam search is not supported: remove it"),
+    "skip_special_tokens": ((True,), "special tokens are always skipped: remove it"),
+    "include_stop_str_in_output": (_OFF, "the stop string is never part of the text: remove it"),
+    "response_format": (({"type": "text"},), 'structured output is not supported: remove it or send {"type": "text"}'),
+    "service_tier": (("auto", "default"), "choose a tier with the header x-llm-d-inference-objective and remove it"),
+    "echo": (_OFF, "the prompt is not echoed: remove it and join prompt and answer yourself"),
+}
+_CHAT: dict[str, tuple[tuple[object, ...], str]] = {
+    "tools": (([],), _NO_TOOLS),
+    "tool_choice": (("none",), _NO_TOOLS),
+    "parallel_tool_calls": ((), _NO_TOOLS),
+    "functions": (([],), _NO_TOOLS),
+    "function_call": (("none",), _NO_TOOLS),
+    "modalities": ((["text"],), _NO_AUDIO),
+    "audio": ((), _NO_AUDIO),
+    "prediction": ((), "predicted outputs are not supported: remove it"),
+    "reasoning_effort": ((), "it is not supported: remove it"),
+    "verbosity": ((), "it is not supported: remove it"),
+    "web_search_options": ((), "web search is not supported: remove it"),
+    "store": (_OFF, "answers are not stored: remove it"),
+    "add_generation_prompt": ((True,), "the generation prompt is always added: remove it"),
+    "continue_final_message": (_OFF, "it is not supported: remove it and use /v1/completions"),
+    "chat_template": ((), "the model's own template is used: remove it or send a finished prompt to /v1/completions"),
+    "chat_template_kwargs": (({},), "the model's own template is used as it is: remove it"),
+}
+_COMPLETION: dict[str, tuple[tuple[object, ...], str]] = {
+    "suffix": (("",), "filling in the middle is not supported: remove it"),
+}
+CHAT_UNSUPPORTED = _COMMON | _CHAT
+COMPLETION_UNSUPPORTED = _COMMON | _COMPLETION
+
+
+def refuse_unsupported(fields: Fields, table: dict[str, tuple[tuple[object, ...], str]]) -> None:
+    """Raise InvalidRequest for a field of `table` that has any value but null or a neutral one."""
+    for field, (neutral, remedy) in table.items():
+        value = fields.get(field)
+        if value is None or any(value == n and isinstance(value, bool) == isinstance(n, bool) for n in neutral):
+            continue
+        raise InvalidRequest(f"{field!r} is {describe(value)}: {remedy}.", field, "unsupported_field")

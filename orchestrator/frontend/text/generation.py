@@ -1,0 +1,54 @@
+"""Runs one request on the token service and yields its text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
+
+from orchestrator.core.sampling import Finish
+from orchestrator.frontend.service import Cause, Delta, ServiceError, Submission, TokenService
+from orchestrator.frontend.text.assembler import Assembler, Piece
+
+
+class GenerationCancelled(Exception):
+    """Somebody other than the client cancelled the request."""
+
+
+class Meter(Protocol):
+    """Hears of every delta; see orchestrator.observability."""
+
+    def tokens(self, count: int) -> None: ...
+
+
+async def generate(
+    service: TokenService, submission: Submission, assembler: Assembler, meter: Meter
+) -> AsyncGenerator[Piece, None]:
+    """Pieces up to and with the one that has `finish`.
+
+    Raises ServiceError when the request is refused or fails, GenerationCancelled when it was cancelled elsewhere. Closing
+    this generator, or a stop string, closes the service's stream and so cancels the request on the workers.
+    """
+    stream = service.submit(submission)
+    try:
+        finished = False
+        async for delta in stream:
+            if delta.finish is Finish.CANCELLED:
+                raise GenerationCancelled
+            if delta.finish is Finish.ERROR:
+                raise ServiceError(Cause.WORKER, "the workers could not finish this request")
+            piece = assembler.push(delta)
+            meter.tokens(len(piece.tokens))
+            finished = piece.finish is not None
+            yield piece
+            if assembler.stopped:
+                return
+        if not finished:
+            raise ServiceError(Cause.WORKER, "the token stream ended before the request did")
+    finally:
+        await _close(stream)
+
+
+async def _close(stream: AsyncIterator[Delta]) -> None:
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()
