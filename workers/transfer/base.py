@@ -53,13 +53,18 @@ class Transport(Protocol):
 
     def metadata(self) -> bytes:
         """Identity and addresses of this side (never a pickle)."""
+
     def connect(self, peer: str, metadata: bytes) -> None:
         """Pre-warm the pair (idempotent, returns at once, the transfer thread does the work). New metadata for a known `peer` replaces the old."""
+
     def connected(self) -> list[str]:
         """Peers whose pair is warm."""
+
     def disconnect(self, peer: str) -> None:
         """Forget a dead peer; its pulls fail with TransferError."""
+
     def pull(self, peer: str, source: KvBlocks, destination: Sequence[int], done: Callable[[PullResult], None]) -> None:
         """READ `source` blocks of `peer` into local blocks `destination` (same length). Returns at once; `done` is called once, on the transfer thread."""
+
     def close(self) -> None:
         """Stop threads and release registrations; pending pulls get TransferError."""

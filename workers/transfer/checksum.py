@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from workers.transfer.base import KvPool, TransferError
+from workers.transfer.sockets import receive
 
 log = logging.getLogger(__name__)
 DIGEST_BYTES = 8
@@ -29,8 +30,8 @@ def block_digests(pool: KvPool, blocks: Sequence[int]) -> bytes:
     return b"".join(digests)
 
 
-def _block_bytes(block: torch.Tensor) -> memoryview:
-    return memoryview(block.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+def _block_bytes(block: torch.Tensor) -> bytes:
+    return block.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 class ChecksumServer:
@@ -59,10 +60,10 @@ class ChecksumServer:
 
     def _answer(self, client: socket.socket) -> None:
         total = self._pool.data.shape[0]
-        (count,) = struct.unpack("<I", _receive(client, 4))
+        (count,) = struct.unpack("<I", receive(client, 4))
         if count > total:
             raise TransferError(f"{count} blocks asked for, the pool has {total}")
-        blocks = np.frombuffer(_receive(client, 4 * count), dtype="<u4")
+        blocks = np.frombuffer(receive(client, 4 * count), dtype="<u4")
         if count and int(blocks.max()) >= total:
             raise TransferError("a block outside the pool was asked for")
         client.sendall(block_digests(self._pool, blocks.tolist()))
@@ -81,7 +82,7 @@ def verify(pool: KvPool, source: Sequence[int], destination: Sequence[int], host
         with socket.create_connection((host, port), timeout=TIMEOUT_S) as server:
             ids = np.asarray(source, dtype="<u4")
             server.sendall(struct.pack("<I", ids.size) + ids.tobytes())
-            theirs = _receive(server, DIGEST_BYTES * ids.size)
+            theirs = receive(server, DIGEST_BYTES * ids.size)
     except OSError as error:
         raise TransferError(f"no checksums from the peer: {error}") from error
     ours = block_digests(pool, destination)
@@ -89,13 +90,3 @@ def verify(pool: KvPool, source: Sequence[int], destination: Sequence[int], host
         at = slice(i * DIGEST_BYTES, (i + 1) * DIGEST_BYTES)
         if ours[at] != theirs[at]:
             raise TransferError(f"source block {src} and local block {dst} have different checksums")
-
-
-def _receive(connection: socket.socket, size: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        part = connection.recv(min(size - len(parts), 1 << 20))
-        if not part:
-            raise TransferError("the connection ended early")
-        parts += part
-    return bytes(parts)

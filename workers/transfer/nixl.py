@@ -29,7 +29,7 @@ _CLOSE_GRACE_S = 0.5
 
 
 class NixlTransport:
-    """See `Transport`. `device` defaults to the pool's. `checksums` compares every pulled block with its source (slow; both sides need it on).
+    """See `Transport`. `device` defaults to the pool's. `checksums` (on both sides) compares every pulled block with its source; slow.
 
     `pull_timeout_s` and `connect_timeout_s` count from the call. A READ that a hung peer keeps alive beyond that reports when
     it has ended, because until then it may write into the destination.

@@ -60,7 +60,7 @@ class NixlPeer:
             self._blocks = agent.prepare(
                 metadata.incarnation, metadata.data_address, metadata.layout.blocks, metadata.device_id, metadata.memory
             )
-            self._post(agent.read_generations(metadata, self._scratch, 0, 1))  # the first READ sets the pair up
+            self._post(agent.read_generations(metadata, self._scratch, 0, 1))  # the first READ connects
         except Exception as error:
             self._release()
             self.fail(_as_transfer_error("cannot connect", error))

@@ -30,5 +30,5 @@ def check_blocks(blocks: Sequence[int], total_blocks: int, side: str) -> None:
     ids = np.asarray(blocks, dtype=np.int64)
     if ids.size and (ids.min() < 0 or ids.max() >= total_blocks):
         raise ValueError(f"{side} blocks outside the pool of {total_blocks}: {int(ids.min())}..{int(ids.max())}")
-    if np.unique(ids).size != ids.size:
+    if len(set(blocks)) != ids.size:
         raise ValueError(f"{side} blocks repeat")
