@@ -19,11 +19,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from pd.v1 import worker_pb2 as pb
 
-from workers.engine.torch.engine import TorchEngine
+from workers.engine.torch.config import ModelConfig
+from workers.engine.torch.engine import DTYPES, TorchEngine
 from workers.process.config import ProcessConfig
 from workers.process.loop import EngineLoop
 from workers.process.parent import die_with
 from workers.process.service import WorkerService
+from workers.process.sizing import default_block_tokens, default_kv_blocks
 from workers.transfer.factory import make_transport
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -35,23 +37,27 @@ GRPC_OPTIONS = [
 
 
 def build_engine(config: ProcessConfig) -> TorchEngine:
-    """The torch engine as the cluster file describes it."""
-    engine = config.engine
+    """The torch engine as the cluster file describes it; sizes that it leaves out fit the device."""
+    engine, model_dir = config.engine, Path(config.model_dir)
     device = engine["device"]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    block_tokens = engine["block_tokens"] or default_block_tokens(device)
+    model = ModelConfig.load(model_dir)
+    block_bytes = model.layers * 2 * block_tokens * model.kv_heads * model.head_dim * DTYPES[config.dtype].itemsize
+    weight_bytes = sum(file.stat().st_size for file in model_dir.glob("*.safetensors"))
     return TorchEngine(
-        Path(config.model_dir),
+        model_dir,
         device=device,
         dtype=config.dtype,
-        kv_blocks=engine["kv_blocks"],
-        block_tokens=engine["block_tokens"],
+        kv_blocks=engine["kv_blocks"] or default_kv_blocks(device, block_bytes, weight_bytes),
+        block_tokens=block_tokens,
         max_batch=engine["max_batch"],
         prefill_budget_tokens=engine["prefill_budget_tokens"],
         max_model_len=config.max_len,
         prefix_cache=engine["prefix_cache"],
         lease_s=config.transport["lease_s"],
-        num_threads=engine["num_threads"],
+        num_threads=engine["num_threads"] or None,
     )
 
 

@@ -1,0 +1,195 @@
+"""Real worker processes and an in-process dispatcher on one machine, without Ray: for tests and benchmarks of the data path."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pd.v1 import worker_pb2 as pb
+from pd.v1 import worker_pb2_grpc
+
+from orchestrator.core.sampling import Finish, Sampling
+from orchestrator.frontend.discovery import Discovery
+from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.service import ModelInfo, Submission
+from orchestrator.policies.registry import make
+from orchestrator.routing.router import Router
+from orchestrator.state.open import open_store
+from workers.demo import MODEL_DIR
+
+START_S = 90.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """One running worker process."""
+
+    name: str
+    process: subprocess.Popen[str]
+    address: str
+    incarnation: int
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Workers by name, and the dispatcher that runs requests on them."""
+
+    directory: Path
+    model_dir: Path
+    engine: dict[str, Any]
+    transport: str
+    dispatcher: Dispatcher
+    discovery: Discovery
+    workers: dict[str, Worker] = field(default_factory=dict)
+
+    def start(self, name: str, role: str) -> None:
+        """Start (or restart) a worker; returns when it serves."""
+        incarnation = time.time_ns()
+        config = {
+            "name": name,
+            "incarnation": incarnation,
+            "model_dir": str(self.model_dir),
+            "model_name": "demo",
+            "engine": self.engine,
+            "transport": {"kind": self.transport, "lease_s": 30.0, "checksums": False},
+            "dtype": "float32",
+            "max_len": None,
+            "parent_pid": os.getpid(),
+        }
+        path = self.directory / f"{name}.json"
+        path.write_text(json.dumps(config))
+        log = (self.directory / f"{name}.log").open("a")
+        command = [sys.executable, "-m", "workers.process", "--config", str(path)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        log.close()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{name} did not start: {(self.directory / f'{name}.log').read_text()[-2000:]}")
+        address = f"127.0.0.1:{json.loads(line)['port']}"
+        self.workers[name] = Worker(name, process, address, incarnation)
+        store = self.discovery.store
+        store.put(
+            "worker", name, {"name": name, "pool": role, "role": role, "index": 0, "drain": None, "drained": False}
+        )
+        store.put(
+            "endpoint",
+            name,
+            {"name": name, "address": address, "pid": process.pid, "incarnation": incarnation, "state": "ready"},
+        )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and tell the store as a host would."""
+        worker = self.workers[name]
+        worker.process.send_signal(signal.SIGKILL)
+        worker.process.wait()
+        self.discovery.store.update("endpoint", name, lambda doc: {**(doc or {}), "state": "dead"})
+
+    async def ready(self) -> None:
+        """Wait until every worker takes requests."""
+        deadline = time.monotonic() + START_S
+        while not all(
+            name in self.dispatcher.workers and self.dispatcher.workers[name].status for name in self.workers
+        ):
+            if time.monotonic() > deadline:
+                raise TimeoutError("workers did not connect")
+            await asyncio.sleep(0.02)
+
+    async def integrity(self) -> dict[str, pb.WorkerStatus]:
+        """CheckIntegrity of every worker; raises grpc.aio.AioRpcError with the first difference."""
+        statuses = {}
+        for worker in self.workers.values():
+            async with grpc.aio.insecure_channel(worker.address) as channel:
+                statuses[worker.name] = await worker_pb2_grpc.WorkerStub(channel).CheckIntegrity(
+                    pb.CheckIntegrityRequest()
+                )
+        return statuses
+
+    async def close(self) -> None:
+        await self.dispatcher.close()
+        await self.discovery.close()
+        for worker in self.workers.values():
+            worker.process.terminate()
+        for worker in self.workers.values():
+            try:
+                worker.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+
+@asynccontextmanager
+async def fleet(
+    roles: Mapping[str, str],
+    *,
+    model_dir: Path = MODEL_DIR,
+    transport: str = "nixl",
+    routing: str = "round_robin",
+    **engine: Any,
+) -> AsyncIterator[Fleet]:
+    """Workers `{name: role}` and a dispatcher, stopped at exit. `engine` overrides fields of the engine section."""
+    settings = {
+        "kind": "torch",
+        "device": "cpu",
+        "kv_blocks": 1024,
+        "block_tokens": 16,
+        "max_batch": 64,
+        "prefill_budget_tokens": 512,
+        "prefix_cache": True,
+        "num_threads": 1,
+    }
+    model_config = json.loads((model_dir / "config.json").read_text())
+    info = ModelInfo(
+        "demo", model_config["max_position_embeddings"], model_config["vocab_size"], (model_config["eos_token_id"],)
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        store = open_store(f"sqlite:///{directory}/state.db")
+        dispatcher = Dispatcher(
+            info,
+            Router(make("routing", routing, {})),
+            make("admission", "fcfs", {}),
+            max_concurrent=256,
+            max_queue=4096,
+            timeout_s=300,
+        )
+        discovery = Discovery(store, dispatcher, "bench")
+        running = Fleet(Path(directory), model_dir, {**settings, **engine}, transport, dispatcher, discovery)
+        follower: asyncio.Task[None] | None = None
+        try:
+            for name, role in roles.items():
+                await asyncio.to_thread(running.start, name, role)
+            follower = asyncio.create_task(discovery.run())
+            await running.ready()
+            yield running
+        finally:
+            if follower is not None:
+                follower.cancel()
+            await running.close()
+            store.close()
+
+
+async def collect(
+    dispatcher: Dispatcher, request_id: str, tokens: Sequence[int], sampling: Sampling
+) -> tuple[list[int], Finish | None]:
+    """Run one request to its end; returns its output tokens and why it ended. Asserts that indices come in order and never twice."""
+    output: list[int] = []
+    finish = None
+    async for delta in dispatcher.submit(Submission(request_id, tuple(tokens), sampling)):
+        assert delta.first_index == len(output), (delta.first_index, len(output))
+        output += delta.tokens
+        finish = delta.finish or finish
+    return output, finish

@@ -1,0 +1,35 @@
+"""What a front door process is told by whoever starts it: one JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoorConfig:
+    """`front_door` holds the frontDoor section of cluster.yaml in snake_case; everything else about the cluster is in the store."""
+
+    id: str
+    store_url: str
+    run_dir: str
+    cluster_name: str
+    model_dir: str
+    host: str
+    http_port: int
+    grpc_port: int
+    front_door: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read FILE; raises ValueError naming a field that is missing or unknown."""
+        document = json.loads(path.read_text())
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(document.keys() - known):
+            raise ValueError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise ValueError(f"{path}: {error}") from None
