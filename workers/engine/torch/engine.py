@@ -11,13 +11,15 @@ import torch
 
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import BlockHashes
+from orchestrator.policies.admission.base import AdmissionPolicy
+from orchestrator.policies.multiplexing.base import MultiplexingPolicy
 from workers.engine.base import Emission, EngineRequest, EngineStats, Full, Invalid, Key, KvBlocks, Phase
 from workers.engine.torch.attention import PagedKv, Span
 from workers.engine.torch.blocks import BlockManager
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.leases import Holding, Leases
 from workers.engine.torch.model import Decoder
-from workers.engine.torch.policy import ArrivalOrder, BatchAdmission, FixedBudget, Multiplexing
+from workers.engine.torch.policy import ArrivalOrder, FixedBudget
 from workers.engine.torch.sampler import Sampled, sample
 from workers.engine.torch.scheduler import Chunk, Scheduler
 from workers.engine.torch.sequence import Running, blocks_for
@@ -62,8 +64,8 @@ class TorchEngine:
         self.max_model_len = _model_len(max_model_len, config, kv_blocks * block_tokens)
         self.vocab_size = config.vocab_size
         self.eos_token_ids = config.eos_token_ids
-        self.multiplexing: Multiplexing = FixedBudget(prefill_budget_tokens)
-        self.admission: BatchAdmission = ArrivalOrder()
+        self.multiplexing: MultiplexingPolicy = FixedBudget(prefill_budget_tokens)
+        self.admission: AdmissionPolicy = ArrivalOrder()
         self.stats = EngineStats(kv_total_blocks=kv_blocks, block_tokens=block_tokens)
         self._block_tokens = block_tokens
         self._caching = prefix_cache
@@ -107,6 +109,16 @@ class TorchEngine:
         self._leases.reserved[key] = Holding(tuple(blocks), tokens, self._clock() + self._lease_s)
         self._count()
         return self._blocks.describe(blocks, tokens)
+
+    def reserved(self, key: Key) -> KvBlocks:
+        """The blocks that `reserve` gave to `key`; raises KeyError."""
+        holding = self._leases.reserved[key]
+        return self._blocks.describe(holding.blocks, holding.tokens)
+
+    def reserved(self, key: Key) -> KvBlocks:
+        """The blocks reserved for `key`; raises KeyError."""
+        holding = self._leases.reserved[key]
+        return self._blocks.describe(holding.blocks, holding.tokens)
 
     def attach(self, request: EngineRequest, kv_tokens: int) -> None:
         """Start decoding on reserved blocks; raises KeyError without a reservation and Invalid (the reservation stays)."""
@@ -295,7 +307,7 @@ class TorchEngine:
 
     def _sequence(self, request: EngineRequest, hashes: BlockHashes) -> Running:
         self._arrivals += 1
-        return Running(request, self._arrivals, list(request.tokens), hashes, request.first_index)
+        return Running(request, self._arrivals, self._clock(), list(request.tokens), hashes, request.first_index)
 
     def _hash(self, tokens: Sequence[int]) -> BlockHashes:
         return block_hashes(tokens if self._caching else (), self._block_tokens)

@@ -1,31 +1,17 @@
-"""The two decisions that the engine asks a policy for, and what it does when it was given none."""
+"""What the engine does when no policy was handed to it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from orchestrator.core.decisions import Admission, IterationPlan, Reason
-
-
-class Multiplexing(Protocol):
-    """Shares one iteration between decode and prefill."""
-
-    def plan(self, decode_tokens: int, waiting_prefill_tokens: int) -> IterationPlan:
-        """Prefill tokens to run beside `decode_tokens` decode tokens (one per decoding request)."""
-
-
-class BatchAdmission(Protocol):
-    """Chooses which waiting requests join the batch."""
-
-    def admit(self, needed_blocks: Sequence[int], free_blocks: int, free_rows: int) -> Admission:
-        """Positions in `needed_blocks` (blocks each waiting request would take, oldest first) that start now."""
+from orchestrator.core.request import RequestView
 
 
 @dataclass(frozen=True, slots=True)
 class FixedBudget:
-    """The same prefill budget in every iteration."""
+    """A `MultiplexingPolicy`: the same prefill budget in every iteration."""
 
     prefill_budget_tokens: int
 
@@ -36,16 +22,16 @@ class FixedBudget:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalOrder:
-    """First come, first served: nobody overtakes a request that does not fit."""
+    """An `AdmissionPolicy`: the head of the queue starts, and nobody overtakes a request that does not fit."""
 
-    def admit(self, needed_blocks: Sequence[int], free_blocks: int, free_rows: int) -> Admission:
-        """The longest head of the queue that fits."""
-        count = 0
-        for needed in needed_blocks:
-            if count == free_rows:
+    def admit(
+        self, queue: Sequence[RequestView], running: int, free_blocks: int, block_tokens: int, max_batch: int
+    ) -> Admission:
+        """The longest head of the queue that fits, each request with room for its first output token."""
+        for count, request in enumerate(queue):
+            if running + count >= max_batch:
                 return Admission(tuple(range(count)), Reason.BATCH_FULL)
-            free_blocks -= needed
+            free_blocks -= request.prompt_tokens // block_tokens + 1
             if free_blocks < 0:
                 return Admission(tuple(range(count)), Reason.KV_FULL)
-            count += 1
-        return Admission(tuple(range(count)), Reason.ARRIVAL_ORDER)
+        return Admission(tuple(range(len(queue))), Reason.ARRIVAL_ORDER)

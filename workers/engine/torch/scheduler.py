@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from orchestrator.core.request import RequestView
+from orchestrator.policies.admission.base import AdmissionPolicy
+from orchestrator.policies.multiplexing.base import MultiplexingPolicy
 from workers.engine.base import Key
 from workers.engine.torch.blocks import BlockManager
-from workers.engine.torch.policy import BatchAdmission, Multiplexing
 from workers.engine.torch.sequence import Running, blocks_for
 
 ADMISSION_WINDOW = 8
@@ -77,11 +79,11 @@ class Scheduler:
         """KV tokens that the next decode step reads."""
         return sum(len(s.tokens) for s in self._started() if s.decoding)
 
-    def has_work(self, admission: BatchAdmission) -> bool:
+    def has_work(self, admission: AdmissionPolicy) -> bool:
         """True if `schedule` would return something."""
         return bool(self.running or self.ready or self._admissible(admission))
 
-    def schedule(self, multiplexing: Multiplexing, admission: BatchAdmission) -> list[Chunk]:
+    def schedule(self, multiplexing: MultiplexingPolicy, admission: AdmissionPolicy) -> list[Chunk]:
         """The next iteration: chunks of one token first, then the longer ones."""
         preemptions = self.preemptions
         while self.ready and len(self.running) < self._max_batch:
@@ -110,15 +112,28 @@ class Scheduler:
         chunks.append(Chunk(sequence, sequence.computed, sequence.computed + count))
         return count
 
-    def _admissible(self, admission: BatchAdmission) -> list[Running]:
+    def _admissible(self, admission: AdmissionPolicy) -> list[Running]:
         """Waiting requests that may start. One block per running request is kept back for its next tokens."""
         rows = self._max_batch - len(self.running)
         if not self.waiting or rows <= 0:
             return []
         window = list(islice(self.waiting, min(rows, ADMISSION_WINDOW)))
-        needed = [self._match(s)[1] for s in window]
         free = self._blocks.available_blocks - len(self.running)
-        return [window[i] for i in admission.admit(needed, free, rows).admit]
+        views = [self._view(sequence) for sequence in window]
+        decision = admission.admit(views, len(self.running), free, self._block_tokens, self._max_batch)
+        return [window[i] for i in decision.admit]
+
+    def _view(self, sequence: Running) -> RequestView:
+        """A waiting request as a policy sees it. Cached blocks that others use cost it nothing, so its prompt is without them."""
+        _, needed = self._match(sequence)
+        shared = blocks_for(len(sequence.tokens), self._block_tokens) - needed
+        return RequestView(
+            request_id=sequence.key.request_id,
+            prompt_tokens=len(sequence.tokens) - shared * self._block_tokens,
+            max_tokens=sequence.request.sampling.max_tokens,
+            arrival_s=sequence.arrival_s,
+            block_hashes=sequence.hashes,
+        )
 
     def _match(self, sequence: Running) -> tuple[list[int], int]:
         """Cached blocks of a request's prefix and the blocks that it would take. The last token is always computed."""

@@ -29,6 +29,7 @@ class Running:
 
     request: EngineRequest
     order: int
+    arrival_s: float
     tokens: list[int]
     hashes: BlockHashes
     next_index: int
