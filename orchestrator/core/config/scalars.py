@@ -42,6 +42,9 @@ def plain(node: yaml.ScalarNode) -> Any:
                 return loader.construct_yaml_float(node)
     except ValueError:
         pass  # a number that Python cannot hold is reported as the text that it is
+    # YAML 1.1 reads 1e3 as text; people and JSON mean a number.
+    if node.style is None and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", node.value):
+        return float(node.value)
     return node.value
 
 
