@@ -17,7 +17,7 @@ from orchestrator.core.config.serving import DEMO
 from orchestrator.state import open_store
 from workers.demo import MODEL_DIR
 from workers.endpoint import EndpointPublisher
-from workers.supervisor import EngineProcess, describe_exit, last_lines
+from workers.supervisor import ChildProcess, describe_exit, last_lines
 
 COMMAND = (sys.executable, "-m", "workers.process")
 BACKOFF_FIRST_S = 0.2
@@ -62,7 +62,7 @@ class WorkerHost:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._engine: EngineProcess | None = None
+        self._engine: ChildProcess | None = None
         self._ready_at: float | None = None
         before = store.get("endpoint", name) or {}
         self._restarts = int(before.get("restarts", -1))  # counts from 0 at the first start
@@ -125,18 +125,18 @@ class WorkerHost:
         with self._lock:
             if self._stopping.is_set():
                 return 0
-            self._engine = EngineProcess(
+            self._engine = ChildProcess(
                 self._command, self._log_file, self._environment, self._on_ready, START_TIMEOUT_S
             )
             self._publish("starting", "", address="", pid=self._engine.pid, started_at=time.time())
         return self._engine.wait()
 
-    def _on_ready(self, port: int) -> None:
+    def _on_ready(self, line: dict[str, Any]) -> None:
         with self._lock:
             if self._stopping.is_set():
                 return
             self._ready_at = time.monotonic()
-            self._publish("ready", "", address=f"{self._process.get('host', '127.0.0.1')}:{port}")
+            self._publish("ready", "", address=f"{self._process.get('host', '127.0.0.1')}:{line['port']}")
         if self._restarts:
             self._publisher.event("WorkerRestarted", f"ready again as process {self._endpoint['pid']}")
 

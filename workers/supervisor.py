@@ -1,4 +1,4 @@
-"""One run of an engine process: start it, learn its port, learn at once how it ended."""
+"""One run of a child process: start it, learn when it serves, learn at once how it ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def describe_exit(code: int) -> str:
@@ -34,10 +34,11 @@ def last_lines(path: Path, count: int = 5) -> list[str]:
     return list(deque((line.rstrip() for line in text.splitlines() if line.strip()), maxlen=count))
 
 
-class EngineProcess:
-    """A child that prints `{"port", "pid"}` once on stdout when it serves; everything else it prints goes to `log`.
+class ChildProcess:
+    """A child that prints one JSON line with its `pid` and ports on stdout when it serves; all else it prints goes to `log`.
 
-    `on_ready(port)` runs on a thread of this object, at most once. A child that is not ready within `start_timeout_s` is killed.
+    `on_ready(line)` runs on a thread of this object, at most once. A child that is not ready within `start_timeout_s` is
+    killed.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class EngineProcess:
         command: Sequence[str],
         log: Path,
         environment: dict[str, str],
-        on_ready: Callable[[int], None],
+        on_ready: Callable[[dict[str, Any]], None],
         start_timeout_s: float,
     ) -> None:
         self._on_ready = on_ready
@@ -86,7 +87,7 @@ class EngineProcess:
         self._process.kill()
 
     def _too_slow(self, seconds: float) -> None:
-        self._log.write(f"not ready after {seconds:.0f} s: killed by its host\n".encode())
+        self._log.write(f"not ready after {seconds:.0f} s: killed\n".encode())
         self.kill()
 
     def _read(self) -> None:
@@ -95,19 +96,19 @@ class EngineProcess:
         ready = False
         with stdout:
             for line in stdout:
-                port = None if ready else _port(line)
-                if port is None:
+                document = None if ready else _ready_line(line)
+                if document is None:
                     self._log.write(line)
                     continue
                 ready = True
                 self._deadline.cancel()
-                self._on_ready(port)
+                self._on_ready(document)
 
 
-def _port(line: bytes) -> int | None:
-    """The port of the ready line; None for anything else that a library may print."""
+def _ready_line(line: bytes) -> dict[str, Any] | None:
+    """The ready line; None for anything else that a library may print."""
     try:
         document = json.loads(line)
-        return int(document["port"])
-    except (ValueError, TypeError, KeyError):
+    except ValueError:
         return None
+    return document if isinstance(document, dict) and "pid" in document else None

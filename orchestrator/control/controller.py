@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.control.actions import Hosts
-from orchestrator.control.drain import DrainStep, drain_step
+from orchestrator.control.decide import Decisions
+from orchestrator.control.drain import DrainStep, drain_step, draining
 from orchestrator.control.events import Event, record
 from orchestrator.control.prewarm import Peer, Prewarmer
 from orchestrator.control.probe import Probe
@@ -41,7 +42,10 @@ class Controller:
         self._hosts = Hosts(cluster, store_url, run_dir, command)
         self._probe = Probe()
         self._prewarmer = Prewarmer()
+        self._decisions = Decisions(self._store)
         self._warm = 0
+        self._ticks = 0
+        self._described = 0
         self._failure = ""
         self._spec: tuple[Document, Cluster] | None = None
         self._stopping = threading.Event()
@@ -50,10 +54,15 @@ class Controller:
         self._thread.start()
 
     def status(self) -> dict[str, Any]:
-        """`pid`, `run_dir`, transport `pairs_warm` of `pairs_wanted`, and `failure`, what the last tick stumbled over."""
+        """`pid`, `run_dir`, `ticks` done, `workers_described`, and `failure`, what the last tick stumbled over.
+
+        `pairs_warm` of `pairs_wanted` transport pairs among the described workers are warm.
+        """
         return {
             "pid": os.getpid(),
             "run_dir": self._run_dir,
+            "ticks": self._ticks,
+            "workers_described": self._described,
             "pairs_warm": self._prewarmer.warm,
             "pairs_wanted": self._prewarmer.wanted,
             "failure": self._failure,
@@ -79,6 +88,7 @@ class Controller:
         while not self._stopping.wait(TICK_S):
             try:
                 self._tick()
+                self._ticks += 1
                 self._failure = ""
             except Exception as error:
                 # Whatever it is (store away, Ray busy), the next tick sees the same desired state and tries again.
@@ -99,14 +109,16 @@ class Controller:
             return
         cluster = self._cluster(document)
         self._reconcile(cluster)
+        self._decisions.write_missing(cluster.spec.policies)
         workers = self._store.list("worker")
         ready = {n: e for n, e in self._store.list("endpoint").items() if n in workers and e["state"] == "ready"}
         self._probe.forget(ready)
         for name, endpoint in ready.items():
-            settled = self._probe.seen(endpoint) is not None and not _draining(workers[name])
+            settled = self._probe.seen(endpoint) is not None and not draining(workers[name])
             self._probe.describe(endpoint, DESCRIBE_S if settled else TICK_S)
         self._drain(workers, ready)
         self._prewarm(workers, ready)
+        self._decisions.tick(workers, {name: self._probe.seen(endpoint) for name, endpoint in ready.items()})
 
     def _cluster(self, document: Document) -> Cluster:
         if self._spec is None or self._spec[0] != document:
@@ -166,6 +178,7 @@ class Controller:
                 metadata = seen.description.transport_metadata
                 role = Role.parse(workers[name]["role"])
                 peers.append(Peer(name, endpoint["incarnation"], role, endpoint["address"], metadata))
+        self._described = len(peers)
         for pair in self._probe.take_connected():
             self._prewarmer.connected(pair)
         for pair, puller, source in self._prewarmer.due(peers):
@@ -174,7 +187,3 @@ class Controller:
             self._warm = self._prewarmer.warm
             if self._warm == self._prewarmer.wanted:
                 record(self._store, "pool", self._name, Event.PAIRS_WARM, f"{self._warm} transport pairs are warm")
-
-
-def _draining(worker: Document) -> bool:
-    return worker["drain"] is not None and not worker["drained"]

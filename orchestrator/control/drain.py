@@ -36,15 +36,20 @@ class Occupancy:
         return not (self.running or self.waiting or self.leased_blocks or self.reserved_blocks)
 
 
+def draining(worker: Mapping[str, Any]) -> bool:
+    """The worker is asked to drain and has not finished."""
+    return worker["drain"] is not None and not worker["drained"]
+
+
 def drain_step(worker: Mapping[str, Any], occupancy: Occupancy | None, now: float) -> DrainStep:
     """The next step for the worker document `worker`; `occupancy` is None while the worker does not answer.
 
     A budget that is over does not stop what runs: the worker stays closed to new work, and the event is recorded once, which
     `drain.exceeded` in the document remembers across controllers.
     """
-    drain = worker.get("drain")
-    if drain is None or worker.get("drained"):
+    if not draining(worker):
         return DrainStep.NONE
+    drain = worker["drain"]
     if occupancy is not None and occupancy.idle and occupancy.observed_at >= drain["requested_at"] + SETTLE_S:
         return DrainStep.DRAINED
     if not drain.get("exceeded") and now > drain["requested_at"] + drain["budget_s"]:

@@ -16,7 +16,6 @@ class Event(StrEnum):
     WORKER_CREATED = "WorkerCreated"
     WORKER_REMOVED = "WorkerRemoved"
     HOST_STARTED = "HostStarted"
-    HOST_FAILED = "HostFailed"
     PAIRS_WARM = "PairsWarm"
     DRAIN_REQUESTED = "DrainRequested"
     DRAINED = "Drained"
@@ -25,6 +24,8 @@ class Event(StrEnum):
     ROLE_CHANGED = "RoleChanged"
     POLICY_CHANGED = "PolicyChanged"
     POOL_SCALED = "PoolScaled"
+    MOVE_IGNORED = "MoveIgnored"
+    POLICY_INVALID = "PolicyInvalid"
     TICK_FAILED = "TickFailed"
 
 

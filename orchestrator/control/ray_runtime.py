@@ -46,12 +46,17 @@ class RayRuntime:
 
 def start_ray(cluster: Cluster) -> RayRuntime:
     """Start or join Ray as `spec.ray.address` says; raises StartError with a remedy."""
-    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
     address = cluster.spec.ray.address
-    return _start(cluster) if address == "local" else _join(address)
+    return _start(cluster) if address == "local" else join_ray(address)
+
+
+def _quiet() -> None:
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
 
 
 def _start(cluster: Cluster) -> RayRuntime:
+    _quiet()
     import ray
 
     # A short path: Unix sockets below it may have 107 characters.
@@ -78,7 +83,9 @@ def _start(cluster: Cluster) -> RayRuntime:
     return RayRuntime(ray.get_runtime_context().gcs_address, directory)
 
 
-def _join(address: str) -> RayRuntime:
+def join_ray(address: str) -> RayRuntime:
+    """Join the Ray at `address` (`auto` or HOST:PORT); raises StartError within seconds if none answers."""
+    _quiet()
     import ray
 
     remedy = "start it with `ray start --head`, correct spec.ray.address, or set it to `local`"

@@ -79,7 +79,9 @@ def test_smaller_pool_stops_hosts_and_stop_leaves_no_process(running: Running) -
     endpoints = running.store.list("endpoint")
 
     def shrink(spec):  # type: ignore[no-untyped-def]
-        pools = [{**pool, "count": 0 if pool["name"] == "decode" else 1} for pool in spec["spec"]["pools"]]
+        pools = [
+            {**pool, "count": 0 if pool["name"] == "decode" else 1, "role": "both"} for pool in spec["spec"]["pools"]
+        ]
         return {**spec, "spec": {**spec["spec"], "pools": pools}}
 
     running.store.update("cluster", "spec", shrink)

@@ -1,0 +1,163 @@
+"""Starts the front door processes, keeps them running, and ends them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from orchestrator.control import die_with_parent
+from orchestrator.control.problem import StartError
+from orchestrator.control.rundir import RunDirectory
+from orchestrator.core.config import Cluster
+from orchestrator.state import Store
+from workers.host import OWNER, model_directory
+from workers.supervisor import ChildProcess, describe_exit, last_lines
+
+COMMAND = (sys.executable, "-m", "orchestrator.frontend")
+START_TIMEOUT_S = 60.0
+RESTART_PAUSE_S = 0.5
+
+
+def check_ports(cluster: Cluster) -> None:
+    """Raise StartError if another program listens on a configured port."""
+    front_door = cluster.spec.front_door
+    for key, option, port in (
+        ("httpPort", "--http-port", front_door.http_port),
+        ("grpcPort", "--grpc-port", front_door.grpc_port),
+    ):
+        family = socket.AF_INET6 if ":" in front_door.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((front_door.host, port))
+            except OSError as error:
+                raise StartError(
+                    f"cannot listen on {front_door.host} port {port}: {error.strerror}",
+                    f"set spec.frontDoor.{key} or {option} to a free port (0 takes any), and spec.frontDoor.host to an "
+                    "address of this machine",
+                ) from None
+
+
+class FrontDoors:
+    """All front door processes of a cluster. They share the ports that the first one got."""
+
+    def __init__(self, cluster: Cluster, run_dir: RunDirectory, store: Store, store_url: str) -> None:
+        self._cluster = cluster
+        self._run_dir = run_dir
+        self._store = store
+        self._store_url = store_url
+        self._stopping = threading.Event()
+        self._doors = [_Door(f"front-door-{i}", run_dir, self) for i in range(cluster.spec.front_door.processes)]
+        self.http_port = cluster.spec.front_door.http_port
+        self.grpc_port = cluster.spec.front_door.grpc_port
+
+    def start(self) -> None:
+        """Start them one after the other; raises StartError with the last log lines if one does not serve."""
+        for door in self._doors:
+            door.start()
+            self.http_port, self.grpc_port = door.wait_ready()
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM to all, SIGKILL after `grace_s`; returns when they are gone."""
+        self._stopping.set()
+        for door in self._doors:
+            door.terminate()
+        for door in self._doors:
+            door.join(grace_s)
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set once they are to end."""
+        return self._stopping
+
+    def config(self, name: str) -> dict[str, Any]:
+        """The configuration file of one process."""
+        front_door = self._cluster.spec.front_door
+        return {
+            "id": name,
+            "store_url": self._store_url,
+            "run_dir": str(self._run_dir.path),
+            "cluster_name": self._cluster.name,
+            "model_dir": str(model_directory(self._cluster.spec.model.path)),
+            "host": front_door.host,
+            "http_port": self.http_port,
+            "grpc_port": self.grpc_port,
+            "front_door": dataclasses.asdict(front_door),
+        }
+
+    def forget(self, name: str) -> None:
+        """Take back what a dead front door said of itself."""
+        self._store.delete("frontdoor", name)
+
+
+class _Door:
+    """One front door process and the thread that restarts it."""
+
+    def __init__(self, name: str, run_dir: RunDirectory, owner: FrontDoors) -> None:
+        self._name = name
+        self._run_dir = run_dir
+        self._owner = owner
+        self._process: ChildProcess | None = None
+        self._first = threading.Event()
+        self._ports: tuple[int, int] | None = None
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+
+    @property
+    def _log(self) -> Path:
+        return self._run_dir.logs / f"{self._name}.log"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait_ready(self) -> tuple[int, int]:
+        """(HTTP port, gRPC port)."""
+        self._first.wait(START_TIMEOUT_S + 5)
+        if self._ports is None:
+            tail = "\n".join(last_lines(self._log, 10))
+            raise StartError(f"{self._name} does not serve:\n{tail}\n", f"see {self._log}")
+        return self._ports
+
+    def terminate(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+
+    def join(self, grace_s: float) -> None:
+        if not self._thread.is_alive():
+            return
+        self._thread.join(grace_s)
+        if self._thread.is_alive() and self._process is not None:
+            self._process.kill()
+            self._thread.join()
+
+    def _supervise(self) -> None:
+        while not self._owner.stopping.is_set():
+            config = self._run_dir.path / f"{self._name}.json"
+            config.write_text(json.dumps(self._owner.config(self._name), indent=1))
+            wrapper = (sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()))
+            self._process = ChildProcess(
+                (*wrapper, *COMMAND, "--config", str(config)),
+                self._log,
+                {OWNER: str(self._run_dir.path)},
+                self._ready,
+                START_TIMEOUT_S,
+            )
+            if self._owner.stopping.is_set():
+                self._process.terminate()
+            code = self._process.wait()
+            self._owner.forget(self._name)
+            if not self._first.is_set():
+                with self._log.open("a") as log:
+                    log.write(f"ended before it served: {describe_exit(code)}\n")
+                self._first.set()
+                return
+            self._owner.stopping.wait(RESTART_PAUSE_S)
+
+    def _ready(self, line: dict[str, Any]) -> None:
+        self._ports = (int(line["http_port"]), int(line["grpc_port"]))
+        self._first.set()

@@ -1,0 +1,79 @@
+"""Waits until a starting cluster serves, and says what it waits for."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from orchestrator.control.problem import StartError
+from orchestrator.control.rundir import RunDirectory
+from orchestrator.core.config import Cluster
+from orchestrator.state import Store
+from workers.supervisor import last_lines
+
+Say = Callable[[str], None]
+POLL_S = 0.1
+PLACE_S = 60.0
+WARM_S = 30.0
+ROUTABLE_S = 30.0
+FAILED_STARTS = 2
+
+
+def wait_for_workers(cluster: Cluster, run_dir: RunDirectory, store: Store, say: Say) -> None:
+    """Until every worker is ready. Raises StartError with log lines for one that keeps dying, or that Ray cannot place."""
+    wanted = sum(pool.count for pool in cluster.spec.pools)
+    started = time.monotonic()
+    shown: dict[str, str] = {}
+    while True:
+        endpoints = store.list("endpoint")
+        for name, endpoint in endpoints.items():
+            if endpoint["state"] != shown.get(name):
+                shown[name] = endpoint["state"]
+                detail = endpoint["message"] or (f"process {endpoint['pid']}" if endpoint["state"] == "ready" else "")
+                say(f"worker {name}: {endpoint['state']}" + (f" ({detail})" if detail else ""))
+            if endpoint["state"] == "dead" and endpoint["restarts"] + 1 >= FAILED_STARTS:
+                log = run_dir.logs / f"{name}.log"
+                tail = "\n".join(f"  {line}" for line in last_lines(log, 10))
+                raise StartError(f"worker {name} does not start: {endpoint['message']}\n{tail}\n", f"see {log}")
+        if sum(endpoint["state"] == "ready" for endpoint in endpoints.values()) >= wanted:
+            return
+        if time.monotonic() - started > PLACE_S and len(endpoints) < wanted:
+            missing = sorted(store.list("worker").keys() - endpoints.keys()) or ["any worker"]
+            resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            raise StartError(
+                f"Ray has not started {', '.join(missing)} in {PLACE_S:.0f} s; it has {resources}",
+                "ask for less in spec.pools[].resources, or add nodes to Ray",
+            )
+        time.sleep(POLL_S)
+
+
+def wait_for_pairs(controller: Any, workers: int, say: Say) -> None:
+    """Until every transport pair among `workers` workers is warm; a pair that stays cold only costs its first request time."""
+    deadline = time.monotonic() + WARM_S
+    while True:
+        status = ray.get(controller.status.remote(), timeout=WARM_S)
+        if status["workers_described"] >= workers and status["pairs_warm"] == status["pairs_wanted"]:
+            say(f"transport: {status['pairs_warm']} pairs warm")
+            return
+        if time.monotonic() > deadline:
+            say(f"transport: only {status['pairs_warm']} of {status['pairs_wanted']} pairs are warm; going on")
+            return
+        time.sleep(POLL_S)
+
+
+def wait_until_routable(http_url: str, say: Say) -> None:
+    """Until the front door says that it could route a request."""
+    deadline = time.monotonic() + ROUTABLE_S
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        try:
+            with opener.open(f"{http_url}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(POLL_S)
+    say(f"front door: {http_url}/health is not healthy yet; going on")
