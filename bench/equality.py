@@ -40,7 +40,9 @@ def plain(prompts: Sequence[TokenPrompt]) -> tuple[Outputs, list[list[float]]]:
     engine = TorchEngine(MODEL_DIR, kv_blocks=256, prefill_budget_tokens=8192, prefix_cache=False, num_threads=1)
     outputs, gaps = [], []
     for i, prompt in enumerate(prompts):
-        engine.submit(EngineRequest(Key(str(i), 1), prompt.tokens, 0, Sampling(prompt.max_tokens, temperature=0, logprobs=2)))
+        engine.submit(
+            EngineRequest(Key(str(i), 1), prompt.tokens, 0, Sampling(prompt.max_tokens, temperature=0, logprobs=2))
+        )
         tokens: list[int] = []
         gap: list[float] = []
         while engine.has_work():
@@ -52,14 +54,18 @@ def plain(prompts: Sequence[TokenPrompt]) -> tuple[Outputs, list[list[float]]]:
     return outputs, gaps
 
 
-async def served(prompts: Sequence[TokenPrompt], roles: dict[str, str], engine: dict[str, Any], at_once: int = 16) -> Outputs:
+async def served(
+    prompts: Sequence[TokenPrompt], roles: dict[str, str], engine: dict[str, Any], at_once: int = 16
+) -> Outputs:
     """All prompts through real worker processes, `at_once` at a time."""
     gate = asyncio.Semaphore(at_once)
     async with fleet(roles, **engine) as running:
 
         async def one(i: int, prompt: TokenPrompt) -> list[int]:
             async with gate:
-                output, _ = await collect(running.dispatcher, f"r{i}", prompt.tokens, Sampling(prompt.max_tokens, temperature=0))
+                output, _ = await collect(
+                    running.dispatcher, f"r{i}", prompt.tokens, Sampling(prompt.max_tokens, temperature=0)
+                )
                 return output
 
         outputs = list(await asyncio.gather(*(one(i, prompt) for i, prompt in enumerate(prompts))))
@@ -77,7 +83,9 @@ def transformers_outputs(prompts: Sequence[TokenPrompt]) -> Outputs:
     for prompt in prompts:
         given = torch.tensor([prompt.tokens])
         with torch.inference_mode():
-            full = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=prompt.max_tokens, do_sample=False)
+            full = model.generate(
+                given, attention_mask=torch.ones_like(given), max_new_tokens=prompt.max_tokens, do_sample=False
+            )
         outputs.append(full[0, len(prompt.tokens) :].tolist())
     return outputs
 

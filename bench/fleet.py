@@ -24,6 +24,7 @@ from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.service import ModelInfo, Submission
+from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
 from orchestrator.routing.router import Router
 from orchestrator.state.open import open_store
@@ -162,6 +163,7 @@ async def fleet(
             info,
             Router(make("routing", routing, {})),
             make("admission", "fcfs", {}),
+            Metrics(),
             max_concurrent=256,
             max_queue=4096,
             timeout_s=300,

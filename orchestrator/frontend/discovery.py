@@ -95,7 +95,7 @@ class Discovery:
         self.dispatcher.pump()
 
     def link_down(self, link: WorkerLink, why: str) -> None:
-        log.warning("worker %s: %s", link.name, why)
+        log.info("worker %s: %s", link.name, why)
         self.dispatcher.link_down(link, why)
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:

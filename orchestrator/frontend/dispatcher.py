@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pd.v1 import worker_pb2 as pb
 
@@ -20,6 +21,7 @@ from orchestrator.frontend.flight import DeltaStream, Flight, Gap
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.service import Cause, ModelInfo, ServiceError, Submission
+from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.routing.router import Report, Router
 
@@ -41,6 +43,7 @@ class Dispatcher:
         model: ModelInfo,
         router: Router,
         admission: AdmissionPolicy,
+        metrics: Metrics,
         *,
         max_concurrent: int,
         max_queue: int,
@@ -49,6 +52,7 @@ class Dispatcher:
         self.model = model
         self.router = router
         self.admission = admission
+        self._metrics = metrics
         self.workers: dict[str, WorkerLink] = {}
         self._max_concurrent, self._max_queue, self._timeout_s = max_concurrent, max_queue, timeout_s
         self._flights: dict[str, Flight] = {}
@@ -121,6 +125,7 @@ class Dispatcher:
         """Start what the admission policy lets in, in its order, until a request finds no worker."""
         for flight in list(self._undecided.values()):
             self._place_decode(flight)
+        self._metrics.queue_depth.set(len(self._queue))
         if not self._queue:
             return
         view = self.router.view
@@ -161,10 +166,12 @@ class Dispatcher:
 
     def _start(self, flight: Flight) -> bool:
         """Place and dispatch the current attempt; False if no worker can take it now."""
-        prefill = self.router.place_prefill(flight.view)
+        with self._metrics.decision.labels("prefill").time():
+            prefill = self.router.place_prefill(flight.view)
         if prefill.worker is None:
             return False
-        decode = prefill if prefill.co_locate else self.router.place_decode(flight.view, prefill.worker)
+        with self._metrics.decision.labels("decode").time():
+            decode = prefill if prefill.co_locate else self.router.place_decode(flight.view, prefill.worker)
         if decode.worker is None:
             return False
         names = self.router.view.names
@@ -173,6 +180,8 @@ class Dispatcher:
         record = flight.record
         record.end("queue")
         record.enter(RequestState.PREFILLING)
+        self._metrics.attempts.inc()
+        self._metrics.queue.observe(record.stages[-1].seconds or 0.0)
         record.co_located = co_located
         record.begin("prefill", names[where], prefill.reason, prefill.detail)
         self._bind(flight, names[where], Role.PREFILL)
@@ -215,7 +224,7 @@ class Dispatcher:
         if placement.worker is None:
             return
         if placement.co_locate or self.router.view.names[placement.worker] == flight.prefill:
-            self._retry(flight, "no decode worker is left")
+            self._retry(flight, "no_decode_worker", "no decode worker is left")
             return
         self._undecided.pop(flight.request_id, None)
         self._reserve(flight, placement)
@@ -223,6 +232,9 @@ class Dispatcher:
     def link_up(self, link: WorkerLink) -> None:
         """See LinkEvents."""
         self.workers[link.name] = link
+        limit = link.description.max_model_len
+        if 0 < limit < self.model.max_model_len:
+            self.model = replace(self.model, max_model_len=limit)
         self.router.forget_cache(link.name)
 
     def link_down(self, link: WorkerLink, why: str) -> None:
@@ -230,9 +242,10 @@ class Dispatcher:
             return
         self.router.forget_cache(link.name)
         self.router.set_accepts(link.name, False)
+        self._metrics.worker_gone(link.name)
         for flight in list(self._flights.values()):
             if link.name in flight.workers():
-                self._retry(flight, f"lost worker {link.name}: {why}")
+                self._retry(flight, "worker_lost", f"lost worker {link.name}: {why}")
         self.pump()
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
@@ -273,7 +286,7 @@ class Dispatcher:
         try:
             delta = flight.accept(item)
         except Gap as gap:
-            self._retry(flight, f"tokens from {link.name} are missing: {gap}")
+            self._retry(flight, "gap", f"tokens from {link.name} are missing: {gap}")
             return
         record = flight.record
         record.output_tokens = len(flight.emitted)
@@ -323,6 +336,8 @@ class Dispatcher:
     def _pulled(self, flight: Flight, pulled: pb.Pulled) -> None:
         record = flight.record
         record.kv_bytes += pulled.bytes
+        self._metrics.transfer_bytes.labels(self._metrics.worker_label(flight.decode)).inc(pulled.bytes)
+        self._metrics.transfer.observe(pulled.seconds)
         record.end(
             "handoff",
             f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors",
@@ -342,7 +357,9 @@ class Dispatcher:
             self.router.settle(flight.request_id, Role.DECODE)
             self._undecided[flight.request_id] = flight
         else:
-            self._retry(flight, f"{link.name} refused: {refused.code}: {refused.message}")
+            if refused.code == "transfer":
+                self._metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
+            self._retry(flight, f"refused_{refused.code}", f"{link.name} refused: {refused.message}")
 
     def _status(self, link: WorkerLink, status: pb.WorkerStatus) -> None:
         block_tokens = link.description.block_tokens
@@ -359,6 +376,7 @@ class Dispatcher:
                 step_time_s=status.step_time_s,
             ),
         )
+        self._metrics.worker(link.name, status.running, status.waiting, status.kv_used_blocks, status.kv_total_blocks)
         if status.keys_listed:
             self._reconcile(link, status.keys)
         self.pump()
@@ -374,10 +392,11 @@ class Dispatcher:
             if link.name in flight.workers():
                 flight.unlisted = 0 if (flight.request_id, flight.record.attempt) in held else flight.unlisted + 1
                 if flight.unlisted >= UNLISTED_BEATS:
-                    self._retry(flight, f"{link.name} does not hold it any more")
+                    self._retry(flight, "unlisted", f"{link.name} does not hold it any more")
 
-    def _retry(self, flight: Flight, why: str) -> None:
+    def _retry(self, flight: Flight, cause: str, why: str) -> None:
         """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens."""
+        self._metrics.retries.labels(cause).inc()
         log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
         self._leave(flight)
         record = flight.record

@@ -86,8 +86,8 @@ class TokenService(Protocol):
     def submit(self, submission: Submission) -> AsyncIterator[Delta]:
         """Start a request; raises ServiceError at once if it is refused.
 
-        Iterate for its deltas; iteration raises ServiceError when the request fails for good. Closing the iterator (`aclose`) or cancelling its
-        consumer cancels the request on every worker.
+        Iterate for its deltas; iteration raises ServiceError when the request fails for good. Closing the iterator (`aclose`)
+        cancels the request on every worker.
         """
 
     def cancel(self, request_id: str) -> bool:

@@ -1,0 +1,170 @@
+"""One front door: `python -m orchestrator.frontend --config FILE`. Prints {"http_port", "grpc_port", "pid"} when it serves."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
+
+from orchestrator.core.config import Cluster, parse
+from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
+from orchestrator.frontend.config import FrontDoorConfig
+from orchestrator.frontend.discovery import Discovery
+from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.http import Limits, make_app, start_http
+from orchestrator.frontend.link import MAX_MESSAGE_BYTES
+from orchestrator.frontend.reservations import Reservations
+from orchestrator.frontend.router_servicer import RouterServicer
+from orchestrator.frontend.service import ModelInfo
+from orchestrator.frontend.text import TextModel
+from orchestrator.observability import Metrics
+from orchestrator.policies.registry import make
+from orchestrator.routing.router import Router
+from orchestrator.state.base import Store
+from orchestrator.state.open import open_store
+
+DRAIN_S = 5.0
+
+
+class PortTaken(Exception):
+    """A port that the front door was told to use cannot be had."""
+
+
+def read_cluster(store: Store) -> Cluster:
+    """The spec in force; raises RuntimeError if nobody has written one."""
+    document = store.get("cluster", "spec")
+    if document is None:
+        raise RuntimeError("the store holds no cluster/spec: start the cluster with pdctl up")
+    return parse(document)
+
+
+def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics) -> Dispatcher:
+    """A dispatcher with the policies of the spec; Discovery replaces them when they change."""
+    spec, front_door = cluster.spec, cluster.spec.front_door
+    model = ModelInfo(
+        spec.model.served_name,
+        min(text.max_model_len, spec.model.max_len or text.max_model_len),
+        text.vocab_size,
+        text.eos_token_ids,
+    )
+    routing, admission = spec.policies.routing, spec.policies.admission
+    return Dispatcher(
+        model,
+        Router(make("routing", routing.name, routing.parameters)),
+        make("admission", admission.name, admission.parameters),
+        metrics,
+        max_concurrent=front_door.max_concurrent,
+        max_queue=front_door.max_queue,
+        timeout_s=front_door.request_timeout_s,
+    )
+
+
+def api_keys(cluster: Cluster) -> frozenset[str]:
+    path = cluster.spec.security.api_keys_file
+    return (
+        frozenset(line.strip() for line in Path(path).read_text().splitlines() if line.strip()) if path else frozenset()
+    )
+
+
+async def start_grpc(
+    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer
+) -> tuple[grpc.aio.Server, int]:
+    """Router, Admin, health and reflection on one port; raises PortTaken."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+    admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
+    routing_pb2_grpc.add_RouterServicer_to_server(router, server)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    names = ("pd.v1.Router", "pd.v1.Admin")
+    for name in ("", *names):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    try:
+        port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    except RuntimeError as error:
+        raise PortTaken(
+            f"gRPC port {config.grpc_port} on {config.host} is taken: free it or set frontDoor.grpcPort"
+        ) from error
+    await server.start()
+    return server, port
+
+
+async def serve(config: FrontDoorConfig) -> None:
+    store = open_store(config.store_url, config.cluster_name)
+    cluster = await asyncio.to_thread(read_cluster, store)
+    text = TextModel.load(Path(config.model_dir))
+    metrics = Metrics()
+    dispatcher = build_dispatcher(cluster, text, metrics)
+    discovery = Discovery(store, dispatcher, config.id)
+    limits = Limits(
+        max_body_bytes=cluster.spec.front_door.max_body_bytes,
+        default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
+    )
+    app = make_app(
+        dispatcher,
+        text,
+        limits=limits,
+        metrics=metrics,
+        api_keys=api_keys(cluster),
+        tiers={tier.name: tier for tier in cluster.spec.tiers},
+    )
+    try:
+        runner, http_port = await start_http(app, config.host, config.http_port)
+    except OSError as error:
+        raise PortTaken(
+            f"HTTP port {config.http_port} on {config.host} is taken: free it or set frontDoor.httpPort"
+        ) from error
+    info = FrontDoorInfo(id=config.id, host=config.host, http_port=http_port, started_at=time.time())
+    admin = AdminServicer(store, dispatcher, info)
+    server, grpc_port = await start_grpc(config, admin, RouterServicer(dispatcher, text, Reservations(dispatcher)))
+    info.grpc_port = grpc_port
+    url = f"http://{config.host}:{http_port}"
+    document = {
+        "http_url": url,
+        "grpc_address": f"{config.host}:{grpc_port}",
+        "pid": os.getpid(),
+        "started_at": time.time(),
+    }
+    await asyncio.to_thread(store.put, "frontdoor", config.id, document)
+    follower = asyncio.create_task(discovery.run())
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    print(json.dumps({"http_port": http_port, "grpc_port": grpc_port, "pid": os.getpid()}), flush=True)
+    await stopped.wait()
+    follower.cancel()
+    await dispatcher.close()
+    await discovery.close()
+    await server.stop(grace=DRAIN_S)
+    with contextlib.suppress(asyncio.CancelledError):
+        await runner.cleanup()
+    await asyncio.to_thread(store.delete, "frontdoor", config.id)
+    store.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="orchestrator.frontend", description="Serve HTTP and gRPC for a cluster.")
+    parser.add_argument("--config", type=Path, required=True, help="JSON file written by pdctl up")
+    config = FrontDoorConfig.load(parser.parse_args().config)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        uvloop.run(serve(config))
+    except PortTaken as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
