@@ -9,9 +9,10 @@ import yaml
 
 from orchestrator.core.config import chosen, document, rules
 from orchestrator.core.config.cluster import API_VERSION, KIND, Cluster, Metadata, Spec
-from orchestrator.core.config.decode import BAD, Decoder, shown
+from orchestrator.core.config.decode import BAD, Decoder
 from orchestrator.core.config.policies import PolicyCatalog
 from orchestrator.core.config.problems import ConfigError, did_you_mean
+from orchestrator.core.config.reporter import shown
 from orchestrator.core.config.scalars import plain
 from orchestrator.core.config.serving import DEMO
 from orchestrator.core.config.settings import settings
