@@ -115,11 +115,6 @@ class TorchEngine:
         holding = self._leases.reserved[key]
         return self._blocks.describe(holding.blocks, holding.tokens)
 
-    def reserved(self, key: Key) -> KvBlocks:
-        """The blocks reserved for `key`; raises KeyError."""
-        holding = self._leases.reserved[key]
-        return self._blocks.describe(holding.blocks, holding.tokens)
-
     def attach(self, request: EngineRequest, kv_tokens: int) -> None:
         """Start decoding on reserved blocks; raises KeyError without a reservation and Invalid (the reservation stays)."""
         holding = self._leases.reserved[request.key]
