@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from workers.transfer.base import KvPool, TransferError
+from workers.transfer.hugepages import advise
 from workers.transfer.metadata import Layout, PeerMetadata
 
 IN_PROGRESS = "PROC"
@@ -38,6 +39,7 @@ class Agent:
         if pool.data.is_cuda:
             torch.cuda.set_device(pool.data.device)  # registering VRAM needs a current context on this thread
         self.layout = Layout.of(pool)
+        advise(pool.data)
         self.name = f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
         # The progress thread would spin a whole core.
         self.nixl = api.nixl_agent(self.name, api.nixl_agent_config(enable_prog_thread=False, backends=["UCX"]))
