@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from orchestrator.frontend.http.api_keys import ApiKeys
 from orchestrator.frontend.http.generation import GenerationApi
-from orchestrator.frontend.http.headers import KeyCheck
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.middleware import add_request_id, envelope
 from orchestrator.frontend.http.models import ModelsApi
@@ -33,7 +33,7 @@ def make_app(
     `tiers` holds the names that clients may choose besides `limits.default_tier`. With `api_keys`, everything under /v1/ needs one
     of them. Run it with `start_http`, which cancels a handler when its client goes away.
     """
-    app = web.Application(client_max_size=limits.max_body_bytes, middlewares=[envelope(KeyCheck(api_keys))])
+    app = web.Application(client_max_size=limits.max_body_bytes, middlewares=[envelope(ApiKeys(api_keys))])
     app.on_response_prepare.append(add_request_id)
     generation = GenerationApi(service, text, limits, metrics, tiers or {})
     models, probes = ModelsApi(service), Probes(service, metrics)

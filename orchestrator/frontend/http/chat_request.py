@@ -11,10 +11,9 @@ from orchestrator.frontend.http.options import Options, read_options
 from orchestrator.frontend.http.unsupported import CHAT_UNSUPPORTED, LABELS, refuse_unsupported
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import InvalidRequest
+from orchestrator.frontend.text.template import ROLES
 
 _FIELDS = options.FIELDS | LABELS | CHAT_UNSUPPORTED.keys() | {"messages", "max_completion_tokens", "top_logprobs"}
-# Templates know `system`; newer clients say `developer` for the same thing.
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
 def read_chat(body: dict[str, Any], model: ModelInfo, limits: Limits) -> tuple[list[dict[str, str]], Options]:
@@ -56,12 +55,12 @@ def _message(index: int, value: object) -> dict[str, str]:
         {"role", "content", "name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"}
     )
     role = fields.string("role")
-    if role not in _ROLES:
+    if role not in ROLES:
         raise InvalidRequest(
             f"{fields.name('role')!r} is {describe(role)}: use system, developer, user or assistant.",
             fields.name("role"),
         )
-    message = {"role": _ROLES[role], "content": _content(fields)}
+    message = {"role": ROLES[role], "content": _content(fields)}
     name = fields.string("name")
     return message if name is None else message | {"name": name}
 

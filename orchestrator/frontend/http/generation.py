@@ -21,13 +21,13 @@ from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.models import check_model
 from orchestrator.frontend.http.options import Options
 from orchestrator.frontend.http.respond import ClientGone, StreamFailed, answer_stream, answer_whole
-from orchestrator.frontend.service import Cause, ServiceError, Submission, TokenService
+from orchestrator.frontend.outcomes import outcome_of
+from orchestrator.frontend.service import ServiceError, Submission, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, TextModel, generate
 from orchestrator.frontend.text.budget import check_prompt, output_budget
 from orchestrator.observability import Metrics, Outcome
 
 REQUEST_ID = web.RequestKey("request_id", str)
-_REJECTED = frozenset({Cause.INVALID, Cause.DUPLICATE, Cause.QUEUE_FULL, Cause.NO_CAPACITY, Cause.SHUTTING_DOWN})
 
 
 class GenerationApi:
@@ -57,7 +57,7 @@ class GenerationApi:
             body = await read_object(request, self._limits.max_body_bytes)
             check_model(body, self._service.model)
             tokens, options, renderer = await endpoint(request, body)
-            submission = self._submission(request, tokens, options)
+            submission = self._submission(request, tokens, options, "messages" if api == "chat" else "prompt")
         except InvalidRequest as error:
             self._metrics.reject(api, error.code)
             raise as_api_error(error) from error
@@ -89,9 +89,11 @@ class GenerationApi:
     def _identity(self, request: web.Request) -> Identity:
         return Identity.of(request[REQUEST_ID], self._service.model.name)
 
-    def _submission(self, request: web.Request, tokens: list[int], options: Options) -> Submission:
+    def _submission(self, request: web.Request, tokens: list[int], options: Options, prompt_field: str) -> Submission:
         ttft_s, tpot_s = headers.slo_s(request.headers)
-        max_tokens = output_budget(len(tokens), options.max_tokens, self._service.model, options.max_tokens_field)
+        max_tokens = output_budget(
+            len(tokens), options.max_tokens, self._service.model, prompt_field, options.max_tokens_field
+        )
         return Submission(
             request_id=request[REQUEST_ID],
             tokens=tuple(tokens),
@@ -129,16 +131,10 @@ class GenerationApi:
             outcome, reason = Outcome.CANCELLED, "client_gone"
             raise
         except StreamFailed as failed:
-            outcome, reason = _outcome(failed.error)
+            outcome, reason = outcome_of(failed.error)
             return failed.response
         except (ServiceError, GenerationCancelled) as error:
-            outcome, reason = _outcome(error)
+            outcome, reason = outcome_of(error)
             raise as_api_error(error) from error
         finally:
             meter.end(outcome, reason, assembler.cached_tokens)
-
-
-def _outcome(error: ServiceError | GenerationCancelled) -> tuple[Outcome, str]:
-    if isinstance(error, GenerationCancelled):
-        return Outcome.CANCELLED, "operator"
-    return (Outcome.REJECTED if error.cause in _REJECTED else Outcome.FAILED), error.cause.value

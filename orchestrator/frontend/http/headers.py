@@ -1,14 +1,11 @@
-"""Request headers: identity, service level, API key."""
+"""Request headers: identity and service level."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 import secrets
 from collections.abc import Mapping
-
-from aiohttp import web
 
 from orchestrator.frontend.http.errors import ApiError
 
@@ -67,27 +64,3 @@ def _goal_s(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
             )
         return value_ms / 1000
     return None
-
-
-class KeyCheck:
-    """Compares digests, so that the time taken tells nothing about a key."""
-
-    def __init__(self, api_keys: frozenset[str]) -> None:
-        self._digests = frozenset(_digest(key) for key in api_keys)
-
-    def __call__(self, request: web.Request) -> None:
-        """Raise ApiError 401 unless no keys are set or the request carries one of them."""
-        if not self._digests:
-            return
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or _digest(key.strip()) not in self._digests:
-            raise ApiError(
-                401,
-                "A valid API key is needed: send 'Authorization: Bearer KEY'.",
-                "invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -7,9 +7,10 @@ import logging
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from orchestrator.frontend.http.api_keys import ApiKeys
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.generation import REQUEST_ID
-from orchestrator.frontend.http.headers import REQUEST_ID_HEADER, KeyCheck, request_id
+from orchestrator.frontend.http.headers import REQUEST_ID_HEADER, request_id
 from orchestrator.frontend.http.respond import ClientGone
 
 _log = logging.getLogger(__name__)
@@ -20,15 +21,20 @@ async def add_request_id(request: web.Request, response: web.StreamResponse) -> 
     response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 
 
-def envelope(check_key: KeyCheck) -> Middleware:
+def envelope(keys: ApiKeys) -> Middleware:
     """The middleware that turns errors into responses."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = request_id(request.headers)
         try:
-            if request.path.startswith("/v1/"):
-                check_key(request)
+            if request.path.startswith("/v1/") and not keys.allow(request.headers.get("Authorization", "")):
+                raise ApiError(
+                    401,
+                    "A valid API key is needed: send 'Authorization: Bearer KEY'.",
+                    "invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
             return await handler(request)
         except ApiError as error:
             return error.response()

@@ -27,14 +27,14 @@ def check_prompt(tokens: Sequence[int], model: ModelInfo, param: str) -> None:
         )
 
 
-def output_budget(prompt_tokens: int, requested: int | None, model: ModelInfo, param: str) -> int:
+def output_budget(prompt_tokens: int, requested: int | None, model: ModelInfo, prompt_param: str, param: str) -> int:
     """Output tokens to allow: what was requested, or the rest of the context. Raises InvalidRequest if that does not fit."""
     room = model.max_model_len - prompt_tokens
     if room < 1:
         raise InvalidRequest(
             f"This model's context length is {model.max_model_len} tokens and the prompt has {prompt_tokens}: "
             f"shorten the prompt to at most {model.max_model_len - 1} tokens.",
-            param,
+            prompt_param,
             "context_length_exceeded",
         )
     if requested is None:

@@ -15,6 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from orchestrator.frontend.text.problem import InvalidRequest
 
+# Templates know `system`; newer clients say `developer` for the same thing.
+ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
 
 class _Generation(Extension):
     """`{% generation %}` marks the assistant's part for training; it renders as its body."""

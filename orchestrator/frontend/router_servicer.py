@@ -1,0 +1,125 @@
+"""The gRPC Router: Generate over the token service, Route and Release over the reservations."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import grpc
+from pd.v1 import routing_pb2 as pb
+from pd.v1 import routing_pb2_grpc, worker_pb2
+
+from orchestrator.frontend.http.api_keys import ApiKeys
+from orchestrator.frontend.http.limits import Limits
+from orchestrator.frontend.outcomes import outcome_of
+from orchestrator.frontend.rich_status import abort
+from orchestrator.frontend.router_request import RouterRequests
+from orchestrator.frontend.service import ServiceError, TokenService
+from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
+from orchestrator.observability import Metrics, Outcome
+
+_API = "grpc"
+
+
+class RouteApi(Protocol):
+    """Decides and reserves without running anything. Both raise ServiceError or InvalidRequest."""
+
+    def route(self, request: pb.RouteRequest) -> pb.RouteReply | Awaitable[pb.RouteReply]: ...
+
+    def release(self, request_id: str) -> bool | Awaitable[bool]: ...
+
+
+class RouterServicer(routing_pb2_grpc.RouterServicer):
+    """Serves pd.v1.Router. With `api_keys` a call needs the metadata `authorization: Bearer KEY`."""
+
+    def __init__(
+        self,
+        service: TokenService,
+        text: TextModel,
+        route_api: RouteApi,
+        *,
+        metrics: Metrics | None = None,
+        limits: Limits | None = None,
+        tiers: Mapping[str, object] | None = None,
+        api_keys: frozenset[str] = frozenset(),
+    ) -> None:
+        self._service = service
+        self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {})
+        self._route_api = route_api
+        self._metrics = metrics or Metrics()
+        self._keys = ApiKeys(api_keys)
+
+    async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateReply]:  # type: ignore[override]
+        """Stream an answer. The end of the call, by its deadline or its client, cancels the request."""
+        arrival_s = time.perf_counter()
+        await self._check_key(context)
+        try:
+            submission, assembler = await self._requests.read(request)
+        except InvalidRequest as error:
+            self._metrics.reject(_API, error.code)
+            await abort(context, error)
+        meter = self._metrics.start(_API, submission.tier, len(submission.tokens), arrival_s)
+        outcome, reason = Outcome.FAILED, "internal"
+        try:
+            async with aclosing(generate(self._service, submission, assembler, meter)) as pieces:
+                async for piece in pieces:
+                    if piece.finish is not None:
+                        outcome, reason = Outcome.COMPLETED, "stop_string" if assembler.stopped else "done"
+                    yield _reply(submission.request_id, len(submission.tokens), piece, assembler)
+        except (asyncio.CancelledError, GeneratorExit):
+            if outcome is not Outcome.COMPLETED:
+                outcome, reason = Outcome.CANCELLED, "client_gone"
+            raise
+        except (ServiceError, GenerationCancelled) as error:
+            outcome, reason = outcome_of(error)
+            await abort(context, error)
+        finally:
+            meter.end(outcome, reason, assembler.cached_tokens)
+
+    async def Route(self, request: pb.RouteRequest, context: Any) -> pb.RouteReply:  # type: ignore[override]
+        """Decide where a request would run, and reserve."""
+        await self._check_key(context)
+        try:
+            reply = self._route_api.route(request)
+            return await reply if inspect.isawaitable(reply) else reply
+        except (ServiceError, InvalidRequest) as error:
+            await abort(context, error)
+
+    async def Release(self, request: pb.ReleaseRequest, context: Any) -> pb.ReleaseReply:  # type: ignore[override]
+        """Give a reservation back; `released` is false where there was none."""
+        await self._check_key(context)
+        try:
+            released = self._route_api.release(request.request_id)
+            return pb.ReleaseReply(released=await released if inspect.isawaitable(released) else released)
+        except (ServiceError, InvalidRequest) as error:
+            await abort(context, error)
+
+    async def _check_key(self, context: Any) -> None:
+        metadata = {k: v for k, v in (context.invocation_metadata() or ()) if k == "authorization"}
+        if not self._keys.allow(str(metadata.get("authorization", ""))):
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "A valid API key is needed: send the metadata 'authorization: Bearer KEY'.",
+            )
+
+
+def _reply(request_id: str, prompt_tokens: int, piece: Piece, assembler: Assembler) -> pb.GenerateReply:
+    reply = pb.GenerateReply(
+        request_id=request_id,
+        first_index=piece.first_index,
+        token_ids=piece.tokens,
+        text=piece.text,
+        finish_reason=piece.finish or "",
+    )
+    for entry in piece.logprobs:
+        top_ids, top = [t for t, _ in entry.top], [p for _, p in entry.top]
+        reply.logprobs.append(worker_pb2.TokenLogprobs(logprob=entry.logprob, top_ids=top_ids, top_logprobs=top))
+    if piece.finish is not None:
+        reply.usage.prompt_tokens = prompt_tokens
+        reply.usage.completion_tokens = assembler.completion_tokens
+        reply.usage.cached_tokens = assembler.cached_tokens
+    return reply
