@@ -19,7 +19,7 @@ def request(request_id: RequestArgument, output: FormOption = Form.TABLE) -> Non
     if output is not Form.TABLE:
         print(dump(single("RequestExplanation", found), output))
         return
-    timeline = Timeline(found["stages"], found["arrived_at"])
+    timeline = Timeline(found["stages"])
     for line in _sentences(found, timeline.total_s):
         print(line)
     if found["stages"]:

@@ -68,8 +68,11 @@ class LazyGroup(TyperGroup):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Completions by the table alone."""
-        names = {name: TyperCommand(name, help=entry.help) for name, entry in self.table.items()}
-        return TyperGroup(name=self.name, commands=dict(names), params=self.params).shell_complete(ctx, incomplete)
+        from typer._click.shell_completion import CompletionItem
+
+        matching = [(n, entry.help) for n, entry in self.table.items() if n.startswith(incomplete)]
+        names = [CompletionItem(name, help=text) for name, text in matching]
+        return [*names, *TyperCommand.shell_complete(self, ctx, incomplete)]  # type: ignore[arg-type]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands by the table alone; importing them would make help slow."""

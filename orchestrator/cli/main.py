@@ -124,7 +124,7 @@ def _fail(message: str, code: int) -> int:
 def _fail_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "pdctl"
-    message = error.format_message().strip().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     if not message or type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help() if context else message, file=sys.stderr)
         return ExitCode.USAGE

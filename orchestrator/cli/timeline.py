@@ -14,11 +14,9 @@ BAR_CELLS = 24
 class Timeline:
     """Prints stages with the time at which each began, counted from the request's arrival, and a bar to scale."""
 
-    def __init__(self, stages: Sequence[Document], arrived_at: float) -> None:
+    def __init__(self, stages: Sequence[Document]) -> None:
         self._stages = sorted(stages, key=lambda s: (s["attempt"], s["started_s"]))
-        # Stages may carry the wall clock or the time since arrival; the wall clock is never this small.
-        self._zero = arrived_at if self._stages and self._stages[0]["started_s"] >= arrived_at > 0 else 0.0
-        self._end = max((s["started_s"] + s["seconds"] for s in self._stages), default=0.0) - self._zero
+        self._end = max((s["started_s"] + s["seconds"] for s in self._stages), default=0.0)
 
     @property
     def total_s(self) -> float:
@@ -32,7 +30,7 @@ class Timeline:
         table.print([self._row(s, indent, several) for s in self._stages])
 
     def _row(self, stage: Document, indent: str, several: bool) -> list[str]:
-        at = stage["started_s"] - self._zero
+        at = stage["started_s"]
         name = f"{indent}{stage['name']}" + (f" (attempt {stage['attempt']})" if several else "")
         why = stage["reason"] + (f": {stage['detail']}" if stage["detail"] and stage["reason"] else stage["detail"])
         worker = stage["worker"] or "-"

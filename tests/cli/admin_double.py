@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 from pd.v1 import admin_pb2, admin_pb2_grpc, routing_pb2, routing_pb2_grpc, worker_pb2
 
+from orchestrator.core.config import Cluster, dump
+
 
 def _workers() -> dict[str, admin_pb2.WorkerInfo]:
     rows = [
@@ -31,7 +33,7 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
 
     def __init__(self) -> None:
         self.workers = _workers()
-        self.spec: dict[str, Any] = {"tiers": [{"name": "default", "ttftMs": 2000, "tpotMs": 200}]}
+        self.spec: dict[str, Any] = dump(Cluster())
         self.healthy = True
         self.answer = ["one ", "two ", "three"]
         self.asked: list[routing_pb2.GenerateRequest] = []
@@ -39,6 +41,8 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
         self.changed = threading.Event()
         self.finish_drains = True
         self.http_url = ""
+        self.pulled_once = 0
+        self.lists = 0
         self.policies = {"routing": ("prefix_aware", {"alpha": 0.5}), "admission": ("fcfs", {})}
 
     def _worker(self, name: str, context: grpc.ServicerContext) -> admin_pb2.WorkerInfo:
@@ -53,6 +57,10 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
         )
 
     def ListWorkers(self, request: Any, context: Any) -> admin_pb2.WorkerList:
+        if self.pulled_once and self.lists == 1:
+            self.workers["decode-0"].kv_bytes_pulled += self.pulled_once
+            self.workers["decode-0"].kv_pulls += 1
+        self.lists += 1
         rows = [w for w in self.workers.values() if request.pool in ("", w.pool) and request.role in ("", w.role)]
         return admin_pb2.WorkerList(items=rows)
 

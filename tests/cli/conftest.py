@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli.main import app
 from tests.cli.admin_double import AdminDouble, AdminServer
+from tests.cli.http_double import HttpServer
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,11 @@ def pdctl(lone: Pdctl, admin: AdminDouble, run_dir: Path, monkeypatch: pytest.Mo
 def _invoke(*line: str) -> Outcome:
     result = CliRunner().invoke(app, [str(word) for word in line])
     return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[HttpServer]:
+    """A double of an OpenAI-compatible server."""
+    server = HttpServer()
+    yield server
+    server.stop()

@@ -46,4 +46,4 @@ def request(request_id: RequestArgument, output: FormOption = Form.TABLE) -> Non
     )
     print("Stages:" if found["stages"] else "Stages:  none yet")
     if found["stages"]:
-        Timeline(found["stages"], found["arrived_at"]).print(indent="  ")
+        Timeline(found["stages"]).print(indent="  ")

@@ -1,0 +1,79 @@
+"""Sends a schedule: each request at its time, whatever became of the ones before."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.replay.client import CompletionClient
+from orchestrator.replay.outcome import Outcome
+from orchestrator.replay.prompts import Prompts
+from orchestrator.replay.schedule import Planned
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Outcomes in the order in which requests ended; `dropped` were in flight or not yet sent when the run was stopped."""
+
+    outcomes: list[Outcome]
+    duration_s: float
+    dropped: int
+
+
+class Runner:
+    """An open loop: at most `concurrency` requests at once, and one that must wait for its turn still counts from when it was due."""
+
+    def __init__(
+        self, client: CompletionClient, prompts: Prompts, concurrency: int, on_outcome: Callable[[Outcome], None]
+    ) -> None:
+        self._client = client
+        self._prompts = prompts
+        self._slots = asyncio.Semaphore(concurrency)
+        self._on_outcome = on_outcome
+        self._outcomes: list[Outcome] = []
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Send no more and drop what is in flight."""
+        self._stop.set()
+
+    async def run(self, schedule: Sequence[Planned]) -> Result:
+        """Send all; SIGINT and SIGTERM stop early, and the result then covers what had ended by then."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        start_s = time.monotonic()
+        try:
+            sending = asyncio.create_task(self._send_all(schedule, start_s))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not sending.done():
+                sending.cancel()
+            await asyncio.gather(sending, stopping, return_exceptions=True)
+            if not sending.cancelled() and (failure := sending.exception()):
+                raise failure
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        return Result(self._outcomes, time.monotonic() - start_s, len(schedule) - len(self._outcomes))
+
+    async def _send_all(self, schedule: Sequence[Planned], start_s: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            for planned in schedule:
+                wait_s = start_s + planned.at_s - time.monotonic()
+                if wait_s > 0:
+                    await asyncio.sleep(wait_s)
+                await self._slots.acquire()
+                group.create_task(self._send(planned, start_s))
+
+    async def _send(self, planned: Planned, start_s: float) -> None:
+        try:
+            outcome = await self._client.send(planned, self._prompts.ids(planned), start_s)
+            self._outcomes.append(outcome)
+            self._on_outcome(outcome)
+        finally:
+            self._slots.release()
