@@ -1,0 +1,37 @@
+"""How Admin refuses: a message with the remedy, and machine-readable details."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+from orchestrator.core.config.problems import did_you_mean
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+async def not_found(context: Context, kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    """End the call with NOT_FOUND; the message names what exists."""
+    known = list(known)
+    hint = did_you_mean(name, known[-20:]) if known else f"there is no {kind} at all"
+    info = error_details_pb2.ResourceInfo(resource_type=kind, resource_name=name)
+    await _abort(context, code_pb2.NOT_FOUND, f"there is no {kind} {name!r}; {hint}", info)
+
+
+async def invalid(context: Context, field: str, message: str) -> NoReturn:
+    """End the call with INVALID_ARGUMENT about `field`; `message` says what to do."""
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
+    bad = error_details_pb2.BadRequest(field_violations=[violation])
+    await _abort(context, code_pb2.INVALID_ARGUMENT, message, bad)
+
+
+async def _abort(context: Context, code: int, message: str, detail: Message) -> NoReturn:
+    status = status_pb2.Status(code=code, message=message)
+    status.details.add().Pack(detail)
+    await context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError("abort_with_status returned")
