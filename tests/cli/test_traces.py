@@ -22,9 +22,7 @@ FORMS = {
     "vidur": ("num_prefill_tokens,num_decode_tokens,num_total_tokens,pd_ratio\n3772,54,3826,69.8\n", (3772, 54)),
     "vidur arrivals": ("arrived_at,num_prefill_tokens,num_decode_tokens\n0.5,3772,54\n", (3772, 54)),
     "splitwise": (
-        "request_id,request_type,application_id,arrival_timestamp,batch_size,prompt_size,token_size
-0,2,0,1,1,4096,32
-",
+        "request_id,request_type,application_id,arrival_timestamp,batch_size,prompt_size,token_size\n0,2,0,1,1,4096,32\n",
         (4096, 32),
     ),
     "burstgpt": (
