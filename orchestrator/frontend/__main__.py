@@ -113,14 +113,8 @@ async def serve(config: FrontDoorConfig) -> None:
         max_body_bytes=cluster.spec.front_door.max_body_bytes,
         default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
     )
-    app = make_app(
-        dispatcher,
-        text,
-        limits=limits,
-        metrics=metrics,
-        api_keys=api_keys(cluster),
-        tiers={tier.name: tier for tier in cluster.spec.tiers},
-    )
+    tiers, keys = {tier.name: tier for tier in cluster.spec.tiers}, api_keys(cluster)
+    app = make_app(dispatcher, text, limits=limits, metrics=metrics, api_keys=keys, tiers=tiers)
     try:
         runner, http_port = await start_http(app, config.host, config.http_port)
     except OSError as error:
@@ -129,7 +123,10 @@ async def serve(config: FrontDoorConfig) -> None:
         ) from error
     info = FrontDoorInfo(id=config.id, host=config.host, http_port=http_port, started_at=time.time())
     admin = AdminServicer(store, dispatcher, info)
-    server, grpc_port = await start_grpc(config, admin, RouterServicer(dispatcher, text, Reservations(dispatcher)))
+    router = RouterServicer(
+        dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers, api_keys=keys
+    )
+    server, grpc_port = await start_grpc(config, admin, router)
     info.grpc_port = grpc_port
     url = f"http://{config.host}:{http_port}"
     document = {
