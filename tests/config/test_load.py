@@ -96,6 +96,11 @@ def test_relative_paths_are_taken_from_the_file(tmp_path: Path) -> None:
     assert spec.state.store_url(Path("/run")) == f"sqlite:///{tmp_path}/x/state.db"
 
 
+def test_both_ports_may_be_free_ones() -> None:
+    door = loads(HEAD + "spec: {frontDoor: {httpPort: 0, grpcPort: 0}}\n", catalog()).spec.front_door
+    assert (door.http_port, door.grpc_port) == (0, 0)
+
+
 def test_store_urls() -> None:
     assert State().store_url(Path("/run/tandem")) == "sqlite:////run/tandem/state.db"
     assert State(StateKind.REDIS, "redis://h:1/0").store_url(Path("/run")) == "redis://h:1/0"

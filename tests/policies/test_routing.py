@@ -225,6 +225,15 @@ def test_workers_of_both_roles_keep_their_request() -> None:
         assert first.co_locate and second.worker == first.worker and second.reason is Reason.CO_LOCATED
 
 
+@every_policy
+def test_a_worker_that_decodes_too_needs_room_for_one_token_more(name: str) -> None:
+    exact = make_request(4 * BLOCK_TOKENS)
+    prefill_only, both = make_view([P, D], used=[96, 0]), make_view([B], used=[96])
+    assert policy(name).place_prefill(exact, prefill_only, nothing_held(prefill_only)).worker == 0
+    assert policy(name).place_prefill(exact, both, nothing_held(both)).reason is Reason.NO_CAPACITY
+    assert policy(name).place_prefill(make_request(63), both, nothing_held(both)).worker == 0
+
+
 def test_pairs_have_equal_blocks() -> None:
     view = make_view([P, D, D])
     view.block_tokens[1] = 256

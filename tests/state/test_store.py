@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -146,8 +147,9 @@ def test_threads_share_one_store(store: Store) -> None:
     assert store.get("counter", "c") == {"n": 200}
 
 
-def _write_in_process(place: Place, worker: int, rounds: int) -> None:
+def _write_in_process(place: Place, worker: int, rounds: int, start: Barrier) -> None:
     store = open_store(place.url, place.cluster)
+    start.wait(60)
     for i in range(rounds):
         store.update("counter", "c", _increment)
         store.put("worker", f"{worker}-{i}", {"i": i})
@@ -156,9 +158,10 @@ def _write_in_process(place: Place, worker: int, rounds: int) -> None:
 
 
 def test_two_processes_write_at_once(place: Place) -> None:
-    rounds = 150
+    rounds = 300
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_write_in_process, args=(place, w, rounds)) for w in range(2)]
+    start = context.Barrier(2)
+    processes = [context.Process(target=_write_in_process, args=(place, w, rounds, start)) for w in range(2)]
     for p in processes:
         p.start()
     for p in processes:
@@ -169,6 +172,7 @@ def test_two_processes_write_at_once(place: Place) -> None:
     assert len(store.list("worker")) == 2 * rounds
     assert store.revision() == 4 * rounds
     events = store.events(limit=4 * rounds)
+    assert len(events) == 2 * rounds
     for worker in range(2):
         assert [e["i"] for _, e in events if e["worker"] == worker] == list(range(rounds))
     store.close()
