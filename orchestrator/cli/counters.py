@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.cli.connection import Client
 from orchestrator.cli.documents import Document
-from orchestrator.cli.get.listing import items_of
+from orchestrator.cli.get.listing import EVERYTHING, items_of
 from orchestrator.replay.report import Kv
 
 SETTLE_S = 3.0
@@ -93,5 +93,5 @@ def requests_named(client: Client, prefix: str) -> list[Document]:
     """The requests that the front door remembers whose ids begin with `prefix`."""
     from pd.v1.admin_pb2 import ListRequestsRequest
 
-    items = items_of(client.admin.ListRequests(ListRequestsRequest()))
+    items = items_of(client.admin.ListRequests(ListRequestsRequest(limit=EVERYTHING)))
     return [r for r in items if r["request_id"].startswith(prefix)]

@@ -13,6 +13,8 @@ from orchestrator.cli.errors import CliError, usage
 from orchestrator.cli.output import Form, FormOption, dump, say
 from orchestrator.cli.units import duration, parse_duration
 
+# The server takes 0 for the cluster's own budget.
+SHORTEST_S = 1e-3
 GRACE_S = 15.0
 POLL_S = 0.25
 
@@ -32,7 +34,9 @@ def drain(
     with connect() as client:
         from pd.v1.admin_pb2 import DrainRequest
 
-        row = document(client.admin.Drain(DrainRequest(worker=worker, budget_s=budget_s, resume=resume)))
+        row = document(
+            client.admin.Drain(DrainRequest(worker=worker, budget_s=max(budget_s, SHORTEST_S), resume=resume))
+        )
         if wait and not resume:
             row = _wait(client, row, budget_s)
     if output is not Form.TABLE:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def generate(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask; `-` reads it from stdin.")],
     max_tokens: Annotated[int, typer.Option(min=1, help="Most output tokens.")] = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, max=10.0, help="0 always takes the likeliest token.")] = 0.0,
+    temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="0 always takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0, help="Keep the likeliest tokens of this total mass.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw; 0 lets the front door choose.")] = 0,
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")] = None,

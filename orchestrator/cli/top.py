@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.cli.connection import Client, connect
 from orchestrator.cli.documents import document
-from orchestrator.cli.get.listing import items_of
+from orchestrator.cli.get.listing import EVERYTHING, items_of
 from orchestrator.cli.output import Table, colour_allowed, dump
 from orchestrator.cli.rates import Look, Rates
 from orchestrator.cli.units import duration, share, size
@@ -44,7 +44,7 @@ def _look(client: Client) -> Look:
     from pd.v1.admin_pb2 import ListRequestsRequest, ListWorkersRequest
 
     workers = items_of(client.admin.ListWorkers(ListWorkersRequest()))
-    requests = items_of(client.admin.ListRequests(ListRequestsRequest()))
+    requests = items_of(client.admin.ListRequests(ListRequestsRequest(limit=EVERYTHING)))
     return Look(time.monotonic(), workers, requests)
 
 

@@ -10,7 +10,17 @@ import typer
 
 from orchestrator.cli.connection import Client, connect
 from orchestrator.cli.documents import Document
-from orchestrator.cli.get.listing import Column, NoHeadersOption, Noun, View, WatchOption, follow, items_of, show
+from orchestrator.cli.get.listing import (
+    EVERYTHING,
+    Column,
+    NoHeadersOption,
+    Noun,
+    View,
+    WatchOption,
+    follow,
+    items_of,
+    show,
+)
 from orchestrator.cli.output import Output, OutputOption
 from orchestrator.cli.units import age
 
@@ -48,7 +58,7 @@ def events(
 def _list(client: Client, name: str, after: int, limit: int) -> list[Document]:
     from pd.v1.admin_pb2 import ListEventsRequest
 
-    return items_of(client.admin.ListEvents(ListEventsRequest(object=name, after=after, limit=limit)))
+    return items_of(client.admin.ListEvents(ListEventsRequest(object=name, after=after, limit=limit or EVERYTHING)))
 
 
 def _poll(client: Client, name: str, limit: int) -> Iterator[list[Document]]:

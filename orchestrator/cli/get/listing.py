@@ -18,6 +18,10 @@ WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on and prin
 NoHeadersOption = Annotated[bool, typer.Option("--no-headers", help="Leave out the header line.")]
 
 
+EVERYTHING = 1_000_000
+"""A limit that no list reaches; the server takes 0 for its own default."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the table; `wide` ones appear with `-o wide` only."""

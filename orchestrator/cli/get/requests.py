@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli.connection import connect
 from orchestrator.cli.documents import Document
 from orchestrator.cli.get.listing import (
+    EVERYTHING,
     Column,
     NamesArgument,
     NoHeadersOption,
@@ -64,7 +65,7 @@ def requests(
     with connect() as client:
         from pd.v1.admin_pb2 import ListRequestsRequest
 
-        request = ListRequestsRequest(state=state, limit=0 if names else limit)
+        request = ListRequestsRequest(state=state, limit=EVERYTHING if names else limit or EVERYTHING)
         if watch:
             follow(REQUEST, (items_of(reply) for reply in client.admin.WatchRequests(request)), view)
         else:
