@@ -9,8 +9,10 @@ from orchestrator.observability import Outcome
 _REJECTED = frozenset({Cause.INVALID, Cause.DUPLICATE, Cause.QUEUE_FULL, Cause.NO_CAPACITY, Cause.SHUTTING_DOWN})
 
 
-def outcome_of(error: ServiceError | GenerationCancelled) -> tuple[Outcome, str]:
+def outcome_of(error: Exception) -> tuple[Outcome, str]:
     """The outcome and its reason."""
     if isinstance(error, GenerationCancelled):
         return Outcome.CANCELLED, "operator"
+    if not isinstance(error, ServiceError):
+        return Outcome.FAILED, "internal"
     return (Outcome.REJECTED if error.cause in _REJECTED else Outcome.FAILED), error.cause.value

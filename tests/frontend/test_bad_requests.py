@@ -55,6 +55,7 @@ BAD_CHAT: list[tuple[str, bytes, int, str, str]] = [
     ("refused by the template", message(role="user", content="forbidden"), 400, "invalid_value", "Use the roles"),
     ("half a surrogate", message(role="user", content="\ud800"), 400, "invalid_value", "send whole characters"),
     ("typo in a field", chat(max_token=3), 400, "unknown_field", "did you mean 'max_tokens'"),
+    ("a field with a long name", chat(**{"x" * 50000: 3}), 400, "unknown_field", "remove it"),
     ("n = 0", chat(n=0), 400, "invalid_value", "send several requests"),
     ("n = 2", chat(n=2), 400, "invalid_value", "send several requests"),
     ("max_tokens = 0", chat(max_tokens=0), 400, "invalid_value", "use an integer from 1"),

@@ -9,8 +9,9 @@ import socket
 import aiohttp
 import pytest
 
+from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http import Limits, make_app, start_http
-from orchestrator.frontend.service import Cause, ServiceError
+from orchestrator.frontend.service import Cause, Delta, ServiceError
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
 from tests.frontend.conftest import Script, until
@@ -71,8 +72,9 @@ async def test_headers_reach_the_service(url: str, service: ScriptedService, scr
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("after", [0, 2])
+@pytest.mark.parametrize("how", ["abort", "close"])
 async def test_client_gone_cancels(
-    url: str, service: ScriptedService, script: Script, metrics: Metrics, stream: bool, after: int
+    url: str, service: ScriptedService, script: Script, metrics: Metrics, stream: bool, after: int, how: str
 ) -> None:
     service.deltas, service.hold_after = script("one two three"), after
     body = json.dumps(BODY | {"stream": stream}).encode()
@@ -83,10 +85,46 @@ async def test_client_gone_cancels(
     await until(lambda: bool(service.submissions))
     if stream and after:
         assert await reader.readuntil(b"content")
-    writer.transport.abort()
+    writer.transport.abort() if how == "abort" else writer.close()
     await until(lambda: service.cancelled == [service.submissions[0].request_id])
     await until(lambda: b'outcome="cancelled",reason="client_gone"} 1.0' in metrics.render())
     assert b'pd_active_requests{api="chat"} 0.0' in metrics.render()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    ("finish", "status", "code"),
+    [(Finish.CANCELLED, 499, "cancelled"), (Finish.ERROR, 500, "worker_failure"), (None, 500, "worker_failure")],
+)
+async def test_requests_that_end_early(
+    url: str, service: ScriptedService, script: Script, first: int, finish: Finish | None, status: int, code: str
+) -> None:
+    service.deltas = script("one two")[:first]
+    if finish is not None:
+        service.deltas.append(Delta(first, (), (), finish))
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/v1/chat/completions", json=BODY) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (status, code)
+        async with session.post(f"{url}/v1/chat/completions", json=BODY | {"stream": True}) as response:
+            assert response.status == (200 if first else status)
+            last = (await response.text()).strip().splitlines()[-1]
+            assert json.loads(last.removeprefix("data: "))["error"]["code"] == code
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_internal_error_names_the_request(
+    url: str, service: ScriptedService, script: Script, metrics: Metrics, stream: bool
+) -> None:
+    service.deltas = [*script("one two")[:1], Delta(1, (10**9,))]
+    async with aiohttp.ClientSession() as session:
+        body, headers = BODY | {"stream": stream}, {"X-Request-Id": "lost"}
+        async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
+            assert response.status == (200 if stream else 500)
+            last = (await response.text()).strip().splitlines()[-1]
+            error = json.loads(last.removeprefix("data: "))["error"]
+            assert error["code"] == "internal_error" and "lost" in error["message"]
+    assert service.cancelled == ["lost"]
+    assert b'outcome="failed",reason="internal"} 1.0' in metrics.render()
 
 
 async def test_api_keys(service: ScriptedService, text: TextModel, script: Script) -> None:

@@ -71,3 +71,8 @@ def as_api_error(error: InvalidRequest | ServiceError | GenerationCancelled) -> 
     if error.retry_after_s is not None or status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s or _DEFAULT_RETRY_S)))
     return ApiError(status, error.message, code, headers=headers)
+
+
+def internal_error(request_id: str) -> ApiError:
+    """What a client is told of a fault of ours."""
+    return ApiError(500, f"Internal error: look for request {request_id} in the front door's log.", "internal_error")

@@ -20,6 +20,8 @@ _NAMES = {
     type(None): "null",
 }
 
+_SHOWN_CHARS = 64
+
 
 def describe(value: object) -> str:
     """A JSON value for a message: its kind, and itself if it is short."""
@@ -47,6 +49,7 @@ class Fields:
         """Raise for the first field outside `known`, with the nearest name that exists."""
         for field in self._values:
             if field not in known:
+                field = field[:_SHOWN_CHARS]  # a client may send a name of any length, and comparing names is slow
                 near = difflib.get_close_matches(field, known, n=1, cutoff=0.6)
                 remedy = f"did you mean {near[0]!r}?" if near else f"remove it. Known here: {', '.join(sorted(known))}."
                 raise InvalidRequest(f"Unknown field {self.name(field)!r}: {remedy}", self.name(field), "unknown_field")

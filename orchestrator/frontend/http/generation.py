@@ -27,8 +27,6 @@ from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRe
 from orchestrator.frontend.text.budget import check_prompt, output_budget
 from orchestrator.observability import Metrics, Outcome
 
-REQUEST_ID = web.RequestKey("request_id", str)
-
 
 class GenerationApi:
     """The two generation endpoints over one token service."""
@@ -87,7 +85,7 @@ class GenerationApi:
         )
 
     def _identity(self, request: web.Request) -> Identity:
-        return Identity.of(request[REQUEST_ID], self._service.model.name)
+        return Identity.of(request[headers.REQUEST_ID], self._service.model.name)
 
     def _submission(self, request: web.Request, tokens: list[int], options: Options, prompt_field: str) -> Submission:
         ttft_s, tpot_s = headers.slo_s(request.headers)
@@ -95,7 +93,7 @@ class GenerationApi:
             len(tokens), options.max_tokens, self._service.model, prompt_field, options.max_tokens_field
         )
         return Submission(
-            request_id=request[REQUEST_ID],
+            request_id=request[headers.REQUEST_ID],
             tokens=tuple(tokens),
             sampling=options.sampling(max_tokens),
             tier=headers.tier(request.headers, self._tiers, self._limits.default_tier),

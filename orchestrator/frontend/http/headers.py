@@ -7,8 +7,11 @@ import re
 import secrets
 from collections.abc import Mapping
 
+from aiohttp import web
+
 from orchestrator.frontend.http.errors import ApiError
 
+REQUEST_ID = web.RequestKey("request_id", str)
 REQUEST_ID_HEADER = "X-Request-Id"
 TIER_HEADER = "x-llm-d-inference-objective"
 _TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")

@@ -8,9 +8,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from orchestrator.frontend.http.api_keys import ApiKeys
-from orchestrator.frontend.http.errors import ApiError
-from orchestrator.frontend.http.generation import REQUEST_ID
-from orchestrator.frontend.http.headers import REQUEST_ID_HEADER, request_id
+from orchestrator.frontend.http.errors import ApiError, internal_error
+from orchestrator.frontend.http.headers import REQUEST_ID, REQUEST_ID_HEADER, request_id
 from orchestrator.frontend.http.respond import ClientGone
 
 _log = logging.getLogger(__name__)
@@ -51,7 +50,6 @@ def envelope(keys: ApiKeys) -> Middleware:
             return ApiError(error.status, f"{error.reason}: check the request.", "http_error").response()
         except Exception:
             _log.exception("request %s failed", request[REQUEST_ID])
-            message = f"Internal error: look for request {request[REQUEST_ID]} in the front door's log."
-            return ApiError(500, message, "internal_error").response()
+            return internal_error(request[REQUEST_ID]).response()
 
     return guard

@@ -55,8 +55,9 @@ def check_model(body: Mapping[str, Any], model: ModelInfo) -> None:
 
 
 def _not_found(name: str, model: ModelInfo) -> ApiError:
+    name = name[:200]
     near = "did you mean" if difflib.get_close_matches(name, [model.name]) else "use"
-    return ApiError(404, f"There is no model {name[:200]!r} here: {near} {model.name!r}.", "model_not_found", "model")
+    return ApiError(404, f"There is no model {name!r} here: {near} {model.name!r}.", "model_not_found", "model")
 
 
 def _json(body: dict[str, Any]) -> web.Response:

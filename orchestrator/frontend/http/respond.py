@@ -11,7 +11,8 @@ from aiohttp import web
 
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http.answer import DONE, Renderer, usage_of
-from orchestrator.frontend.http.errors import ApiError, as_api_error
+from orchestrator.frontend.http.errors import ApiError, as_api_error, internal_error
+from orchestrator.frontend.http.headers import REQUEST_ID
 from orchestrator.frontend.service import ServiceError
 from orchestrator.frontend.text import Assembler, GenerationCancelled, Piece, TextToken
 
@@ -82,13 +83,19 @@ async def answer_stream(
             raise
         await _write_error(response, as_api_error(error))
         raise StreamFailed(response, error) from error
+    except Exception as error:
+        if not response.prepared or isinstance(error, ClientGone):
+            raise
+        _log.exception("request %s failed in its stream", request[REQUEST_ID])
+        await _write_error(response, internal_error(request[REQUEST_ID]))
+        raise StreamFailed(response, error) from error
     return response
 
 
 class StreamFailed(Exception):
     """The request failed after its stream had begun; the client has been told in the stream."""
 
-    def __init__(self, response: web.StreamResponse, error: ServiceError | GenerationCancelled) -> None:
+    def __init__(self, response: web.StreamResponse, error: Exception) -> None:
         super().__init__(str(error))
         self.response = response
         self.error = error
