@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from pd.v1 import admin_pb2, admin_pb2_grpc, routing_pb2, routing_pb2_grpc, worker_pb2
 
 from orchestrator.core.config import Cluster, dump
+from pd.v1 import admin_pb2, admin_pb2_grpc, routing_pb2, routing_pb2_grpc, worker_pb2
 
 
 def _workers() -> dict[str, admin_pb2.WorkerInfo]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from orchestrator.cli.main import COMMANDS
+from orchestrator.cli.rates import Look, Rates
 from tests.cli.admin_double import AdminDouble
 from tests.cli.conftest import Pdctl
 
@@ -144,3 +145,15 @@ def test_help_lists_all_and_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     assert all(f"\n  {verb} " in done.stdout for verb in COMMANDS)
     assert time.monotonic() - begun < 5  # a loaded machine; alone it takes a tenth of a second
+
+
+def _look(at_s: float, tokens: int, ages: list[float]) -> Look:
+    worker = {"name": "w", "generated_tokens": tokens, "prompt_tokens": 0, "kv_bytes_pulled": 0}
+    return Look(at_s, [worker], [{"age_s": age_s} for age_s in ages])
+
+
+def test_rates_of_top() -> None:
+    rates = Rates.between(_look(10.0, 100, []), _look(12.0, 150, [1.0, 9.0, 11.0]))
+    assert rates.generated_tokens == {"w": 25.0} and rates.arrivals == 0.2
+    assert Rates.between(_look(10.0, 100, []), _look(12.0, 30, [])).generated_tokens == {"w": 15.0}  # it restarted
+    assert Rates.between(None, _look(0.0, 100, [])).generated_tokens == {}
