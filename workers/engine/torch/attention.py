@@ -3,59 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Tokens [start, end) of one request to compute now; `blocks` (int64) hold its KV from token 0."""
-
-    blocks: npt.NDArray[np.int64]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeGroup:
-    """Rows with one query each and contexts of similar length, padded to `context` tokens.
-
-    `rows` (b,) are positions in the packed batch, or None when they are all of its first b rows. `tables` (2 * layers, b * blocks)
-    are rows of the pool seen as (block * layer * 2, token * head): K of layer l at 2 * l, V after it. `mask` is (b, 1, 1, context).
-    """
-
-    size: int
-    rows: torch.Tensor | None
-    tables: torch.Tensor
-    mask: torch.Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PrefillSpan:
-    """Rows [first, last) of the packed batch are one request's next tokens.
-
-    Without earlier context, `tables` and `mask` are None and attention is causal over the rows themselves.
-    `mask` is (rows, context), `tables` is as in DecodeGroup.
-    """
-
-    first: int
-    last: int
-    tables: torch.Tensor | None
-    mask: torch.Tensor | None
-    context: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionPlan:
-    """Where a step's rows are written, and what they attend to. `slots` (2 * layers, n) are rows of the pool seen token by token."""
-
-    slots: torch.Tensor
-    decode: tuple[DecodeGroup, ...]
-    prefill: tuple[PrefillSpan, ...]
+from workers.engine.torch.attention_plan import AttentionPlan, DecodeGroup, Planner, PrefillSpan, Span
 
 
 class PagedKv:
@@ -63,18 +15,14 @@ class PagedKv:
 
     def __init__(self, data: torch.Tensor) -> None:
         """`data` is the contiguous pool."""
-        self.data = data
-        _, self._layers, _, self.block_tokens, self._kv_heads, self._head_dim = data.shape
+        _, layers, _, block_tokens, self._kv_heads, self._head_dim = data.shape
         self._token_rows = data.view(-1, self._kv_heads * self._head_dim)
-        self._block_rows = data.view(-1, self.block_tokens * self._kv_heads * self._head_dim)
-        self._planes = torch.arange(2 * self._layers, device=data.device)[:, None]
+        self._block_rows = data.view(-1, block_tokens * self._kv_heads * self._head_dim)
+        self._planner = Planner(layers, block_tokens, data)
 
     def plan(self, spans: Sequence[Span]) -> AttentionPlan:
         """Plan a step of packed `spans`: those of one token first, then the longer ones."""
-        singles = next((i for i, span in enumerate(spans) if span.end - span.start > 1), len(spans))
-        device = self.data.device
-        slots = torch.from_numpy(self._slots(spans)).to(device) + self._planes * self.block_tokens
-        return AttentionPlan(slots, self._decode_groups(spans[:singles]), self._prefill_spans(spans[singles:], singles))
+        return self._planner.plan(spans)
 
     def write(self, layer: int, plan: AttentionPlan, k: torch.Tensor, v: torch.Tensor) -> None:
         """Store K and V (n, kv_heads, head_dim) of all rows."""
@@ -134,74 +82,3 @@ class PagedKv:
         """Keys (plane 0) or values (1) of `size` block tables: (size, kv_heads, context, head_dim)."""
         rows = self._block_rows.index_select(0, tables[2 * layer + plane])
         return rows.view(size, -1, self._kv_heads, self._head_dim).transpose(1, 2)
-
-    def _slots(self, spans: Sequence[Span]) -> npt.NDArray[np.int64]:
-        """Token rows of K in layer 0."""
-        size = self.block_tokens
-        stride = 2 * self._layers * size
-        singles = [span for span in spans if span.end - span.start == 1]
-        parts = []
-        if singles:
-            at = np.array([span.start for span in singles], np.int64)
-            blocks = np.array([span.blocks[span.start // size] for span in singles], np.int64)
-            parts.append(blocks * stride + at % size)
-        for span in spans[len(singles) :]:
-            at = np.arange(span.start, span.end)
-            parts.append(span.blocks[at // size] * stride + at % size)
-        return np.concatenate(parts)
-
-    def _decode_groups(self, spans: Sequence[Span]) -> tuple[DecodeGroup, ...]:
-        """One group, or one per power of two of blocks where a single padding would read twice what is needed."""
-        if not spans:
-            return ()
-        ends = np.array([span.end for span in spans], np.int64)
-        blocks = -(-ends // self.block_tokens)
-        if blocks.max() * len(blocks) <= 2 * blocks.sum():
-            return (self._decode_group(spans, None, ends, blocks),)
-        bucket = np.frexp(blocks.astype(np.float64) - 0.5)[1]
-        groups = []
-        for value in np.unique(bucket):
-            rows = np.flatnonzero(bucket == value)
-            groups.append(self._decode_group([spans[i] for i in rows.tolist()], rows, ends[rows], blocks[rows]))
-        return tuple(groups)
-
-    def _decode_group(
-        self,
-        spans: Sequence[Span],
-        rows: npt.NDArray[np.int64] | None,
-        ends: npt.NDArray[np.int64],
-        blocks: npt.NDArray[np.int64],
-    ) -> DecodeGroup:
-        width = int(blocks.max())
-        table = np.empty((len(spans), width), np.int64)
-        for row, span, count in zip(table, spans, blocks.tolist(), strict=True):
-            row[:count] = span.blocks[:count]
-            row[count:] = row[0]  # padding reads a block of its own, never one that a transfer may be filling
-        mask = np.where(np.arange(width * self.block_tokens) < ends[:, None], np.float32(0), np.float32(-np.inf))
-        device = self.data.device
-        return DecodeGroup(
-            size=len(spans),
-            rows=None if rows is None else torch.from_numpy(rows).to(device),
-            tables=self._tables(table),
-            mask=torch.from_numpy(mask[:, None, None, :]).to(device=device, dtype=self.data.dtype),
-        )
-
-    def _prefill_spans(self, spans: Sequence[Span], first: int) -> tuple[PrefillSpan, ...]:
-        out = []
-        for span in spans:
-            last = first + span.end - span.start
-            if span.start == 0:
-                out.append(PrefillSpan(first, last, None, None, span.end))
-            else:
-                count = -(-span.end // self.block_tokens)
-                future = np.arange(span.end) > np.arange(span.start, span.end)[:, None]
-                mask = torch.from_numpy(np.where(future, np.float32(-np.inf), np.float32(0)))
-                mask = mask.to(device=self.data.device, dtype=self.data.dtype)
-                out.append(PrefillSpan(first, last, self._tables(span.blocks[:count]), mask, span.end))
-            first = last
-        return tuple(out)
-
-    def _tables(self, blocks: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Rows of the pool seen plane by plane: (2 * layers, blocks)."""
-        flat = torch.from_numpy(blocks.reshape(-1) * (2 * self._layers)).to(self.data.device)
-        return flat + self._planes

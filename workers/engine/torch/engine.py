@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from orchestrator.core.hashing import block_hashes
@@ -14,13 +13,15 @@ from orchestrator.core.request import BlockHashes
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.policies.multiplexing.base import MultiplexingPolicy
 from workers.engine.base import Emission, EngineRequest, EngineStats, Full, Invalid, Key, KvBlocks, Phase
-from workers.engine.torch.attention import PagedKv, Span
+from workers.engine.torch.accounts import Accounts
 from workers.engine.torch.blocks import BlockManager
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.leases import Holding, Leases
+from workers.engine.torch.limits import Limits
 from workers.engine.torch.model import Decoder
 from workers.engine.torch.policy import ArrivalOrder, FixedBudget
-from workers.engine.torch.sampler import Sampled, sample
+from workers.engine.torch.runner import Runner
+from workers.engine.torch.sampler import Sampled
 from workers.engine.torch.scheduler import Chunk, Scheduler
 from workers.engine.torch.sequence import Running, blocks_for
 from workers.transfer.base import KvPool
@@ -61,53 +62,52 @@ class TorchEngine:
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         config = ModelConfig.load(model_dir)
-        self.max_model_len = _model_len(max_model_len, config, kv_blocks * block_tokens)
+        self._limits = Limits.of(config, kv_blocks * block_tokens, max_model_len)
+        self.max_model_len = self._limits.max_model_len
         self.vocab_size = config.vocab_size
         self.eos_token_ids = config.eos_token_ids
         self.multiplexing: MultiplexingPolicy = FixedBudget(prefill_budget_tokens)
         self.admission: AdmissionPolicy = ArrivalOrder()
         self.stats = EngineStats(kv_total_blocks=kv_blocks, block_tokens=block_tokens)
+        shape = (kv_blocks, config.layers, 2, block_tokens, config.kv_heads, config.head_dim)
+        # Never an inference tensor: transports write into the pool from threads that are not in inference mode.
+        data = torch.zeros(shape, dtype=DTYPES[dtype], device=torch.device(device))
+        self.pool = KvPool(data, torch.zeros(kv_blocks, dtype=torch.int64))
+        self._runner = Runner(Decoder.load(model_dir, data.device, data.dtype, self.max_model_len), data)
         self._block_tokens = block_tokens
         self._caching = prefix_cache
         self._lease_s = lease_s
         self._clock = clock
         self._eos = frozenset(config.eos_token_ids)
-        self._device = torch.device(device)
-        with torch.inference_mode():
-            self._model = Decoder.load(model_dir, self._device, DTYPES[dtype], self.max_model_len)
-        shape = (kv_blocks, config.layers, 2, block_tokens, config.kv_heads, config.head_dim)
-        # Made outside inference mode: transports write into the pool from threads that are not in it.
-        data = torch.zeros(shape, dtype=DTYPES[dtype], device=self._device)
-        self._kv = PagedKv(data)
-        self.pool = KvPool(data, torch.zeros(kv_blocks, dtype=torch.int64))
-        self._blocks = BlockManager(kv_blocks, self.pool.generations, prefix_cache)
-        self._leases = Leases()
-        self._scheduler = Scheduler(self._blocks, block_tokens, max_batch, self._leases.pinned, self._forget)
-        self._live: dict[Key, Running] = {}
         self._arrivals = 0
+        self._live: dict[Key, Running] = {}
+        self._leases = Leases()
+        self._blocks = BlockManager(kv_blocks, self.pool.generations, prefix_cache)
+        self._scheduler = Scheduler(self._blocks, block_tokens, max_batch, self._leases.pinned, self._forget)
+        self._accounts = Accounts(self.stats, self._live, self._scheduler, self._blocks, self._leases)
 
     def submit(self, request: EngineRequest) -> None:
         """Queue a request; raises Invalid."""
-        self._check(request)
-        sequence = self._sequence(request, self._hash(request.tokens))
+        if request.key in self._live or request.key in self._leases:
+            raise Invalid(f"{request.key} is already known")
+        self._limits.check(request)
+        sequence = self._sequence(request)
         self._live[request.key] = sequence
         self._scheduler.enqueue(sequence)
-        self._count()
+        self._accounts.refresh()
 
     def reserve(self, key: Key, tokens: int) -> KvBlocks:
         """Fresh blocks for `tokens` tokens of context; raises Full, or Invalid if they can never be had."""
         if key in self._live or key in self._leases:
             raise Invalid(f"{key} is already known")
-        if not 0 < tokens < self.max_model_len:
-            raise Invalid(f"a context of {tokens} tokens: this worker takes 1 to {self.max_model_len - 1}")
+        self._limits.check_context(tokens)
         count = blocks_for(tokens, self._block_tokens)
-        # The same reserve as admission keeps: a new context must not push out the requests that are running.
-        free = self._blocks.available_blocks - len(self._scheduler.running)
+        free = self._scheduler.spare_blocks()
         if count > free:
             raise Full(f"{count} blocks wanted, {max(free, 0)} free")
         blocks = self._blocks.take(count)
         self._leases.reserved[key] = Holding(tuple(blocks), tokens, self._clock() + self._lease_s)
-        self._count()
+        self._accounts.refresh()
         return self._blocks.describe(blocks, tokens)
 
     def reserved(self, key: Key) -> KvBlocks:
@@ -118,26 +118,26 @@ class TorchEngine:
     def attach(self, request: EngineRequest, kv_tokens: int) -> None:
         """Start decoding on reserved blocks; raises KeyError without a reservation and Invalid (the reservation stays)."""
         holding = self._leases.reserved[request.key]
-        self._check(request, attaching=True)
+        self._limits.check(request)
         if not 0 <= kv_tokens <= min(holding.tokens, len(request.tokens) - 1):
             raise Invalid(
                 f"kv_tokens {kv_tokens} does not fit {holding.tokens} reserved, {len(request.tokens)} given tokens"
             )
         del self._leases.reserved[request.key]
-        sequence = self._sequence(request, self._hash(request.tokens))
+        sequence = self._sequence(request)
         sequence.blocks.extend(holding.blocks)
         sequence.computed = kv_tokens
         sequence.admitted = True
         self._remember(sequence)
         self._live[request.key] = sequence
         self._scheduler.ready.append(sequence)
-        self._count()
+        self._accounts.refresh()
 
     def release(self, key: Key) -> None:
         """Give the blocks of a lease back. Unknown keys are ignored."""
         if key in self._leases.leased:
             self._free(key, self._leases.leased.pop(key).blocks)
-            self._count()
+            self._accounts.refresh()
 
     def cancel(self, key: Key) -> None:
         """Forget `key` whatever its state. Unknown keys are ignored."""
@@ -146,7 +146,7 @@ class TorchEngine:
             self._close(sequence)
         elif holding := self._leases.pop(key):
             self._free(key, holding.blocks)
-        self._count()
+        self._accounts.refresh()
 
     def pin(self, key: Key) -> None:
         """Keep the blocks of `key` until `unpin`, whatever happens to it; raises KeyError if it has none."""
@@ -157,7 +157,7 @@ class TorchEngine:
     def unpin(self, key: Key) -> None:
         """Undo one `pin`. Unknown keys are ignored."""
         self._blocks.drop(self._leases.unpin(key))
-        self._count()
+        self._accounts.refresh()
 
     def expire(self, now_s: float) -> list[Key]:
         """Free leases and reservations whose time is over; returns their keys."""
@@ -168,7 +168,7 @@ class TorchEngine:
             assert holding is not None
             self._free(key, holding.blocks)
         if keys:
-            self._count()
+            self._accounts.refresh()
         return keys
 
     def step(self) -> list[Emission]:
@@ -178,15 +178,14 @@ class TorchEngine:
         emissions = []
         if chunks:
             self._account_admitted(chunks)
-            sampled = self._compute(chunks)
+            sampled = self._runner.run(chunks)
             for chunk in chunks:
                 chunk.sequence.computed = chunk.end
                 self._remember(chunk.sequence)
-            ended = [chunk.sequence for chunk in chunks if chunk.end == len(chunk.sequence.tokens)]
-            emissions = [self._emit(s, token) for s, token in zip(ended, sampled, strict=True)]
+            emissions = [self._emit(sequence, token) for sequence, token in sampled]
             self.stats.steps += 1
             self.stats.step_time_s = time.perf_counter() - started
-        self._count()
+        self._accounts.refresh()
         return emissions
 
     def has_work(self) -> bool:
@@ -199,38 +198,7 @@ class TorchEngine:
 
     def check_integrity(self) -> None:
         """Recount every block, queue and statistic; raises AssertionError."""
-        scheduler, stats = self._scheduler, self.stats
-        queued = (*scheduler.waiting, *scheduler.ready, *scheduler.running)
-        assert len(queued) == len(self._live), f"{len(queued)} requests queued, {len(self._live)} live"
-        assert {s.key: s for s in queued} == self._live, "a request is in no queue or in two"
-        assert all(not s.blocks for s in scheduler.waiting), "a waiting request owns blocks"
-        for s in queued:
-            assert len(s.blocks) >= blocks_for(s.computed, self._block_tokens), f"{s.key} lacks blocks for its KV"
-            assert 0 <= s.computed < len(s.tokens), f"{s.key} computed {s.computed} of {len(s.tokens)} tokens"
-        assert scheduler.waiting_tokens == sum(len(s.tokens) for s in scheduler.waiting), "waiting tokens differ"
-        self._leases.check()
-        users = [*(s.blocks for s in queued), *self._leases.users()]
-        self._blocks.check(users)
-        used = len({block for blocks in users for block in blocks})
-        assert stats.kv_used_blocks == used, f"stats say {stats.kv_used_blocks} blocks used, recount {used}"
-        assert stats.running == len(scheduler.running) and stats.waiting == len(queued) - stats.running, "queue stats"
-        assert stats.leased_blocks == self._leases.leased_blocks, "leased_blocks differs"
-        assert stats.reserved_blocks == self._leases.reserved_blocks, "reserved_blocks differs"
-
-    @torch.inference_mode()
-    def _compute(self, chunks: list[Chunk]) -> list[Sampled]:
-        """Run the model over `chunks` and sample for those that reach their last token, in order."""
-        tokens = np.array([t for c in chunks for t in c.sequence.tokens[c.start : c.end]], np.int64)
-        positions = np.concatenate([np.arange(c.start, c.end) for c in chunks])
-        ends = np.cumsum([c.end - c.start for c in chunks]) - 1
-        plan = self._kv.plan([Span(c.sequence.block_table(), c.start, c.end) for c in chunks])
-        hidden = self._model.forward(self._put(tokens), self._put(positions), plan, self._kv)
-        last = [i for i, c in enumerate(chunks) if c.end == len(c.sequence.tokens)]
-        if not last:
-            return []
-        rows = hidden if len(last) == len(hidden) else hidden.index_select(0, self._put(ends[last]))
-        done = [chunks[i].sequence for i in last]
-        return sample(self._model.logits(rows), [s.request.sampling for s in done], [s.next_index for s in done])
+        self._accounts.check()
 
     def _emit(self, sequence: Running, sampled: Sampled) -> Emission:
         token = sampled.token
@@ -259,7 +227,7 @@ class TorchEngine:
 
     def _forget(self, sequence: Running) -> None:
         """Take the blocks away. Full ones stay in the prefix cache with what was generated, so a recomputation may find them."""
-        if self._caching:
+        if self._caching and sequence.blocks:
             sequence.hashes = self._hash(sequence.tokens)
             self._remember(sequence)
         self._free(sequence.key, sequence.blocks)
@@ -289,46 +257,10 @@ class TorchEngine:
             self.stats.prompt_tokens += len(sequence.tokens)
             self.stats.cached_prompt_tokens += sequence.computed
 
-    def _count(self) -> None:
-        scheduler, stats = self._scheduler, self.stats
-        stats.running = len(scheduler.running)
-        stats.waiting = len(scheduler.waiting) + len(scheduler.ready)
-        stats.waiting_prefill_tokens = scheduler.prefill_tokens()
-        stats.decode_context_tokens = scheduler.decode_context_tokens()
-        stats.kv_used_blocks = self._blocks.used_blocks
-        stats.leased_blocks = self._leases.leased_blocks
-        stats.reserved_blocks = self._leases.reserved_blocks
-        stats.preemptions = scheduler.preemptions
-
-    def _sequence(self, request: EngineRequest, hashes: BlockHashes) -> Running:
+    def _sequence(self, request: EngineRequest) -> Running:
         self._arrivals += 1
+        hashes = self._hash(request.tokens)
         return Running(request, self._arrivals, self._clock(), list(request.tokens), hashes, request.first_index)
 
     def _hash(self, tokens: Sequence[int]) -> BlockHashes:
         return block_hashes(tokens if self._caching else (), self._block_tokens)
-
-    def _put(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values).to(self._device)
-
-    def _check(self, request: EngineRequest, attaching: bool = False) -> None:
-        count, sampling = len(request.tokens), request.sampling
-        if request.key in self._live or (request.key in self._leases and not attaching):
-            raise Invalid(f"{request.key} is already known")
-        if not 0 < count < self.max_model_len:
-            raise Invalid(f"a prompt of {count} tokens: this worker takes 1 to {self.max_model_len - 1}")
-        tokens = np.asarray(request.tokens)
-        if tokens.min() < 0 or tokens.max() >= self.vocab_size:
-            raise Invalid(f"a token id is outside 0 to {self.vocab_size - 1}")
-        if not 0 <= request.first_index < sampling.max_tokens:
-            raise Invalid(f"first_index {request.first_index} leaves nothing of max_tokens {sampling.max_tokens}")
-
-
-def _model_len(wanted: int | None, config: ModelConfig, pool_tokens: int) -> int:
-    limit = min(config.max_position_tokens, pool_tokens)
-    if wanted is None:
-        return limit
-    if wanted > config.max_position_tokens:
-        raise Invalid(f"max_model_len {wanted} exceeds the model's {config.max_position_tokens} positions")
-    if wanted > pool_tokens:
-        raise Invalid(f"max_model_len {wanted} exceeds the pool's {pool_tokens} tokens: raise kv_blocks")
-    return wanted

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from workers.engine.torch.attention import AttentionPlan, PagedKv
+from workers.engine.torch.attention import PagedKv
+from workers.engine.torch.attention_plan import AttentionPlan
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.rope import rotate
 from workers.engine.torch.weights import Weights

@@ -79,6 +79,11 @@ class Scheduler:
         """KV tokens that the next decode step reads."""
         return sum(len(s.tokens) for s in self._started() if s.decoding)
 
+    def spare_blocks(self) -> int:
+        """Blocks for a newcomer from elsewhere: those that neither running requests will grow into nor waiting ones came first for."""
+        waiting = self.waiting_tokens // self._block_tokens + len(self.waiting)
+        return self._blocks.available_blocks - len(self.running) - waiting
+
     def has_work(self, admission: AdmissionPolicy) -> bool:
         """True if `schedule` would return something."""
         return bool(self.running or self.ready or self._admissible(admission))
