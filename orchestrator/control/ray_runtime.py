@@ -73,6 +73,7 @@ def _start(cluster: Cluster) -> RayRuntime:
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=False,
+            _node_ip_address="127.0.0.1",
             _temp_dir=str(directory),
         )
     except Exception as error:
