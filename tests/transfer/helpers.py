@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from workers.engine.base import KvBlocks
@@ -37,13 +38,17 @@ class PeerProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         )  # fmt: skip
-        self.metadata = base64.b64decode(self._line()["metadata"])
 
     def __enter__(self) -> PeerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @cached_property
+    def metadata(self) -> bytes:
+        """Waits until the process serves; so several can start side by side."""
+        return base64.b64decode(self._line()["metadata"])
 
     def _line(self) -> dict[str, Any]:
         assert self.process.stdout is not None

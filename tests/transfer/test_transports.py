@@ -122,7 +122,7 @@ def test_unknown_and_disconnected_peers_fail(sink: Transport, source: PeerProces
 
 def test_killed_peer_fails_its_pulls_and_its_successor_serves(kind: str, pool: KvPool) -> None:
     with closing(make_transport(kind, "sink", pool)) as sink:
-        with PeerProcess(kind, BLOCKS, SEED) as peer:
+        with PeerProcess(kind, BLOCKS, SEED) as peer, PeerProcess(kind, BLOCKS, SEED + 1) as successor:
             sink.connect("source", peer.metadata)
             assert pull(sink, "source", leased([1]), [1]).error is None
             results: queue.SimpleQueue[PullResult] = queue.SimpleQueue()
@@ -136,10 +136,8 @@ def test_killed_peer_fails_its_pulls_and_its_successor_serves(kind: str, pool: K
             assert outcomes[-1].error is not None
             assert isinstance(pull(sink, "source", leased([1]), [1]).error, TransferError)
             assert sink.connected() == []
-            dead = peer.metadata
-        sink.connect("source", dead)
-        assert isinstance(pull(sink, "source", leased([1]), [1]).error, TransferError)
-        with PeerProcess(kind, BLOCKS, SEED + 1) as successor:
+            sink.connect("source", peer.metadata)
+            assert isinstance(pull(sink, "source", leased([1]), [1]).error, TransferError)
             sink.connect("source", successor.metadata)
             assert pull(sink, "source", leased([4, 9]), [7, 3]).error is None
             assert torch.equal(pool.data[[7, 3]], make_pool(BLOCKS, SEED + 1).data[[4, 9]])

@@ -48,35 +48,49 @@ class Pair:
             gloo._devices = [dist.ProcessGroupGloo.create_device(hostname=host)]
             self._group = dist.ProcessGroupGloo(store, rank, 2, gloo)
         chunk_blocks = max(1, CHUNK_BYTES // pool.block_bytes)
-        shape = (chunk_blocks, *pool.data.shape[1:])
+        shape = (2, chunk_blocks, *pool.data.shape[1:])
         device = pool.data.device if self._nccl else torch.device("cpu")
         self._staging = torch.empty(shape, dtype=pool.data.dtype, device=device)
 
     def send(self, blocks: torch.Tensor) -> None:
         """Gather `blocks` (int64 `[n]`) and send them; raises TransferError."""
-        for ids in self._chunks(blocks):
-            part = self._staging[: len(ids)]
+        sending: Any = None
+        for ids, part in self._chunks(blocks):  # gathers one chunk while the one before is under way
             if part.device == self._pool.data.device:
                 torch.index_select(self._pool.data, 0, ids, out=part)
             else:
                 part.copy_(self._pool.data.index_select(0, ids))
-            self._wait(lambda part=part: self._group.send([part], READER, 0))
+            self._finish(sending)
+            sending = self._post(self._group.send, part, READER)
+        self._finish(sending)
 
     def receive(self, blocks: torch.Tensor) -> None:
         """Receive as many blocks and scatter them into `blocks`; raises TransferError."""
-        for ids in self._chunks(blocks):
-            part = self._staging[: len(ids)]
-            self._wait(lambda part=part: self._group.recv([part], SOURCE, 0))
+        chunks = list(self._chunks(blocks))
+        coming = self._post(self._group.recv, chunks[0][1], SOURCE)
+        for at, (ids, part) in enumerate(chunks):
+            self._finish(coming)
+            if at + 1 < len(chunks):
+                coming = self._post(self._group.recv, chunks[at + 1][1], SOURCE)
             self._pool.data.index_copy_(0, ids, part.to(self._pool.data.device))
 
-    def _chunks(self, blocks: torch.Tensor) -> Iterator[torch.Tensor]:
-        ids, step = blocks.to(self._pool.data.device), self._staging.shape[0]
-        for at in range(0, len(ids), step):
-            yield ids[at : at + step]
+    def _chunks(self, blocks: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Block ids and their place in one of the two staging buffers, in turn."""
+        ids, step = blocks.to(self._pool.data.device), self._staging.shape[1]
+        for number, at in enumerate(range(0, len(ids), step)):
+            part = ids[at : at + step]
+            yield part, self._staging[number % 2, : len(part)]
 
-    def _wait(self, post: Any) -> None:
+    def _post(self, operation: Any, part: torch.Tensor, rank: int) -> Any:
         try:
-            work = post()
+            return operation([part], rank, 0)
+        except RuntimeError as error:
+            raise _broken(error) from error
+
+    def _finish(self, work: Any) -> None:
+        if work is None:
+            return
+        try:
             if not self._nccl:
                 work.wait(self._timeout)
                 return
@@ -88,10 +102,14 @@ class Pair:
                 time.sleep(_POLL_S)
             torch.cuda.current_stream(self._pool.data.device).synchronize()
         except RuntimeError as error:
-            raise TransferError(f"the pair broke: {str(error).splitlines()[0].split('. ')[0]}") from error
+            raise _broken(error) from error
 
     def close(self) -> None:
         """Let go of the group; its connections end."""
         if self._nccl:
             self._group.abort()
         self._group = None
+
+
+def _broken(error: RuntimeError) -> TransferError:
+    return TransferError("the pair broke: " + str(error).splitlines()[0].split(". ")[0])
