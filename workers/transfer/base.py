@@ -33,8 +33,8 @@ class PullResult:
 class KvPool:
     """What a transport registers.
 
-    `data` is the pool `[block, layer, 2, token, kv_head, head_dim]` (contiguous), `generations` an int64 CPU tensor `[block]` that the engine increments
-    whenever it frees a block, before the block can be handed out again.
+    `data` is the pool `[block, layer, 2, token, kv_head, head_dim]` (contiguous), `generations` an int64 CPU tensor
+    `[block]` that the engine increments whenever it frees a block, before the block can be handed out again.
     """
 
     data: torch.Tensor
@@ -55,7 +55,7 @@ class Transport(Protocol):
         """Identity and addresses of this side (never a pickle)."""
 
     def connect(self, peer: str, metadata: bytes) -> None:
-        """Pre-warm the pair (idempotent, returns at once, the transfer thread does the work). New metadata for a known `peer` replaces the old."""
+        """Pre-warm the pair; idempotent, returns at once. New metadata for a known `peer` replaces the old, a failed pair is retried."""
 
     def connected(self) -> list[str]:
         """Peers whose pair is warm."""
@@ -64,7 +64,10 @@ class Transport(Protocol):
         """Forget a dead peer; its pulls fail with TransferError."""
 
     def pull(self, peer: str, source: KvBlocks, destination: Sequence[int], done: Callable[[PullResult], None]) -> None:
-        """READ `source` blocks of `peer` into local blocks `destination` (same length). Returns at once; `done` is called once, on the transfer thread."""
+        """READ `source` blocks of `peer` into local blocks `destination` (same length). Returns at once.
+
+        `done` is called once, as a rule on a transfer thread: it must not block. After it nothing writes into `destination`.
+        """
 
     def close(self) -> None:
         """Stop threads and release registrations; pending pulls get TransferError."""
