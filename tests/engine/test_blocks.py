@@ -42,7 +42,9 @@ def test_extents_merge() -> None:
 def test_extents_stay_whole_and_in_runs(seed: int) -> None:
     """At 90 % occupancy, after thousands of uneven requests, a long one still comes in few pieces."""
     random = np.random.default_rng(seed)
-    extents, owned, pieces = Extents(4000), [], []
+    extents = Extents(4000)
+    owned: list[list[int]] = []
+    pieces: list[float] = []
     for _ in range(6000):
         count = int(random.integers(1, 120))
         while extents.free_blocks - count < 400:

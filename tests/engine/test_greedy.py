@@ -63,7 +63,7 @@ def test_continuation_elsewhere(llama: Case, engine_of: Any) -> None:
     prompt, answer = llama.prompts[3], llama.answers[3]
     for emitted in (1, 9, OUTPUT_TOKENS - 1):
         engine.submit(request("a", prompt + answer[:emitted], GREEDY, first_index=emitted, attempt=emitted))
-        tokens = []
+        tokens: list[int] = []
         while engine.has_work():
             for emission in engine.step():
                 assert emission.first_index == emitted + len(tokens)

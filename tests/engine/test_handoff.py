@@ -159,6 +159,37 @@ def test_pinned_blocks_outlive_their_key(llama: Case, engine_of: Any) -> None:
         engine.pin(key)
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_pinned_requests_are_not_preempted(llama: Case, engine_of: Any, pinned: bool) -> None:
+    """When both grow there is one block left: the younger gives its own up, or waits while a transfer uses them."""
+    engine = engine_of(llama, kv_blocks=8, prefix_cache=False)
+    engine.reserve(Key("r", 0), 16)
+    for name in ("older", "younger"):
+        engine.submit(request(name, llama.prompts[0], GREEDY))
+    outputs = Outputs()
+    outputs.add(engine.step())
+    assert engine.stats.kv_used_blocks == 7
+    if pinned:
+        engine.pin(Key("younger", 0))
+    drain(engine, outputs)
+    assert outputs.tokens == {"older": llama.answers[0], "younger": llama.answers[0]}
+    assert engine.stats.preemptions == (not pinned)
+    engine.unpin(Key("younger", 0))
+    engine.check_integrity()
+    assert engine.stats.kv_used_blocks == 1
+
+
+def test_waiting_requests_are_not_overtaken_by_reservations(llama: Case, engine_of: Any) -> None:
+    engine = engine_of(llama, kv_blocks=16, max_batch=1)
+    engine.submit(request("running", llama.prompts[0], GREEDY))
+    engine.step()
+    engine.submit(request("waiting", llama.prompts[6], GREEDY))
+    with pytest.raises(Full):
+        engine.reserve(Key("r", 0), 100)
+    engine.cancel(Key("waiting", 0))
+    engine.reserve(Key("r", 0), 100)
+
+
 def test_reserve_says_full_or_invalid(llama: Case, engine_of: Any) -> None:
     engine = engine_of(llama, kv_blocks=10)
     with pytest.raises(Invalid, match="1 to 159"):

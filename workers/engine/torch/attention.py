@@ -18,6 +18,8 @@ class PagedKv:
         _, layers, _, block_tokens, self._kv_heads, self._head_dim = data.shape
         self._token_rows = data.view(-1, self._kv_heads * self._head_dim)
         self._block_rows = data.view(-1, block_tokens * self._kv_heads * self._head_dim)
+        # Gathers of megabytes into fresh memory spend ten times as long on page faults as on copying.
+        self._scratch = data.new_empty(2, 0)
         self._planner = Planner(layers, block_tokens, data)
 
     def plan(self, spans: Sequence[Span]) -> AttentionPlan:
@@ -79,6 +81,11 @@ class PagedKv:
         return out[0].transpose(0, 1)
 
     def _gather(self, layer: int, plane: int, tables: torch.Tensor, size: int) -> torch.Tensor:
-        """Keys (plane 0) or values (1) of `size` block tables: (size, kv_heads, context, head_dim)."""
-        rows = self._block_rows.index_select(0, tables[2 * layer + plane])
+        """Keys (plane 0) or values (1) of `size` block tables: (size, kv_heads, context, head_dim), valid until the next gather."""
+        index = tables[2 * layer + plane]
+        count, width = len(index), self._block_rows.shape[1]
+        if self._scratch.shape[1] < count * width:
+            self._scratch = self._block_rows.new_empty(2, 2 * count * width)
+        rows = self._scratch[plane, : count * width].view(count, width)
+        torch.index_select(self._block_rows, 0, index, out=rows)
         return rows.view(size, -1, self._kv_heads, self._head_dim).transpose(1, 2)
