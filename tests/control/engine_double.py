@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from pd.v1 import worker_pb2 as pb
 from pd.v1 import worker_pb2_grpc
-
 from workers.process.parent import die_with
 
 
