@@ -15,10 +15,11 @@ from orchestrator.cli.globals import attach
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A command: `target` is `module:function`, and `help` its line in the list of commands."""
+    """A command: `target` is `module:function`, `help` its line in the list of commands, `alias` another name for it."""
 
     target: str
     help: str
+    alias: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Group:
 
 
 Table = Mapping[str, Verb | Group]
+
+
+def _alias(entry: Verb | Group) -> str | None:
+    return entry.alias or None if isinstance(entry, Verb) else None
 
 
 def load(name: str, verb: Verb) -> Any:
@@ -53,7 +58,7 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command or group called `cmd_name`; None if there is none."""
-        entry = self.table.get(cmd_name)
+        entry = self.table.get(cmd_name) or next((e for e in self.table.values() if _alias(e) == cmd_name), None)
         if isinstance(entry, Group):
             group = LazyGroup(name=cmd_name, help=entry.help, no_args_is_help=True, rich_markup_mode=None)
             group.table = entry.verbs

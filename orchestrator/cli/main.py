@@ -23,11 +23,13 @@ COMMANDS: Table = {
     "get": Group(
         "List workers, pools, requests, policies or events.",
         {
-            "workers": Verb("orchestrator.cli.get.workers:workers", "Workers: role, state, load and KV."),
-            "pools": Verb("orchestrator.cli.get.pools:pools", "Pools: wanted and ready workers."),
-            "requests": Verb("orchestrator.cli.get.requests:requests", "Requests that run or ended lately."),
-            "policies": Verb("orchestrator.cli.get.policies:policies", "The policy in force for each decision."),
-            "events": Verb("orchestrator.cli.get.events:events", "What happened, oldest first."),
+            "workers": Verb("orchestrator.cli.get.workers:workers", "Workers: role, state, load and KV.", "worker"),
+            "pools": Verb("orchestrator.cli.get.pools:pools", "Pools: wanted and ready workers.", "pool"),
+            "requests": Verb("orchestrator.cli.get.requests:requests", "Requests that run or ended lately.", "request"),
+            "policies": Verb(
+                "orchestrator.cli.get.policies:policies", "The policy in force for each decision.", "policy"
+            ),
+            "events": Verb("orchestrator.cli.get.events:events", "What happened, oldest first.", "event"),
         },
     ),
     "describe": Group(
@@ -117,7 +119,8 @@ def _fail(message: str, code: int) -> int:
         import traceback
 
         traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
     return code
 
 

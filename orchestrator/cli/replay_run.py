@@ -78,7 +78,11 @@ def _cluster(url: str | None) -> AbstractContextManager[Client | None]:
         ours = find_cluster().http_url
     except CliError:
         return nullcontext()
-    return connect() if ours and base_of(ours) == base_of(url) else nullcontext()
+    return connect() if ours and _same(ours, url) else nullcontext()
+
+
+def _same(ours: str, url: str) -> bool:
+    return base_of(ours) == base_of(url).replace("//localhost:", "//127.0.0.1:")
 
 
 def _url_of(client: Client | None) -> str:
@@ -107,9 +111,8 @@ def _with_tier(order: Order, client: Client | None) -> Settings:
     )
     if client is None:
         return settings
-    from pd.v1.admin_pb2 import GetClusterRequest
-
     from orchestrator.core.config import parse
+    from pd.v1.admin_pb2 import GetClusterRequest
 
     spec = parse(json.loads(client.admin.GetCluster(GetClusterRequest()).spec_json)).spec
     try:

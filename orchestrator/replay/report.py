@@ -87,7 +87,10 @@ def figures(outcomes: Sequence[Outcome], duration_s: float) -> dict[str, Any]:
     counts = Counter(o.verdict for o in outcomes)
     met = sum(o.meets_slo for o in outcomes)
     bounded = any(o.has_slo for o in outcomes)
-    per_s = 1 / duration_s if duration_s > 0 else 0.0
+
+    def per_s(count: int) -> float:
+        return count / duration_s if duration_s > 0 else 0.0
+
     return {
         "requests": {
             "submitted": len(outcomes),
@@ -99,10 +102,10 @@ def figures(outcomes: Sequence[Outcome], duration_s: float) -> dict[str, Any]:
         "itl_s": asdict(Spread.of(gap for o in done for gap in o.gaps_s)),
         "e2e_s": asdict(Spread.of(o.e2e_s for o in done)),
         "throughput": {
-            "requests_per_s": len(done) * per_s,
-            "input_tokens_per_s": sum(o.input_tokens for o in done) * per_s,
-            "output_tokens_per_s": sum(o.output_tokens for o in done) * per_s,
+            "requests_per_s": per_s(len(done)),
+            "input_tokens_per_s": per_s(sum(o.input_tokens for o in done)),
+            "output_tokens_per_s": per_s(sum(o.output_tokens for o in done)),
         },
-        "goodput_rps": met * per_s if bounded else None,
+        "goodput_rps": per_s(met) if bounded else None,
         "slo_attainment": met / len(outcomes) if bounded and outcomes else None,
     }

@@ -21,6 +21,7 @@ class HttpDouble:
         self.break_at: int | None = None
         self.hang_after: int | None = None
         self.usage = True
+        self.delay_s = 0.0
         self.hanging = threading.Event()
 
     async def models(self, _: web.Request) -> web.Response:
@@ -37,6 +38,7 @@ class HttpDouble:
         if self.hang_after is not None and index >= self.hang_after:
             self.hanging.set()
             await asyncio.Event().wait()
+        await asyncio.sleep(self.delay_s)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         for number in range(body["max_tokens"]):

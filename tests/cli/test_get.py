@@ -50,6 +50,10 @@ def test_names_filters_headers(pdctl: Pdctl) -> None:
     assert "ADDRESS" in pdctl("get", "workers", "-o", "wide").out
 
 
+def test_singular_means_plural(pdctl: Pdctl) -> None:
+    assert pdctl("get", "worker", "-o", "name").out == pdctl("get", "workers", "-o", "name").out
+
+
 def test_server_option_wins(lone: Pdctl, admin: AdminDouble, _server: object) -> None:
     assert lone("get", "workers", "--server", _server.address).code == 0  # type: ignore[attr-defined]
     assert lone("--server", _server.address, "get", "workers").code == 0  # type: ignore[attr-defined]

@@ -106,6 +106,13 @@ def test_without_usage_deliveries_are_counted(lone: Pdctl, endpoint: HttpServer,
     assert all(10 <= token < 200 for token in endpoint.double.bodies[0]["prompt"])
 
 
+def test_waiting_for_a_slot_counts(lone: Pdctl, endpoint: HttpServer, tmp_path: Path) -> None:
+    endpoint.double.delay_s = 0.05
+    trace = _trace(tmp_path / "t.csv", [(5, 1)] * 4)
+    report = lone("replay", "--url", endpoint.url, "--trace", trace, "--concurrency", "1", *FAST).json()
+    assert report["ttft_s"]["max"] >= 4 * 0.05
+
+
 def test_interrupted_run_reports_what_ended(lone: Pdctl, endpoint: HttpServer, tmp_path: Path) -> None:
     endpoint.double.hang_after = 2
     trace = _trace(tmp_path / "t.csv", [(5, 2)] * 6)
