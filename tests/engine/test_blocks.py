@@ -112,6 +112,20 @@ def test_a_second_copy_of_a_prefix_is_not_kept() -> None:
     blocks.check([first])
 
 
+def test_cached_prefixes_make_way_for_a_run() -> None:
+    """Free crumbs between cached prefixes add up to enough, but a run is worth more than the oldest prefix."""
+    blocks = manager(40)
+    prompts = [block_hashes(range(i, i + 144), 16) for i in range(4)]
+    owned = [blocks.take(10) for _ in prompts]
+    for hashes, mine in zip(prompts, owned, strict=True):
+        blocks.remember(hashes, mine, 0)
+        blocks.drop(mine)
+    assert runs_of(blocks.take(4)) == 1
+    assert [len(blocks.match(hashes)) for hashes in prompts] == [6, 9, 9, 9]
+    assert runs_of(blocks.take(20)) <= 2
+    assert blocks.used_blocks == 24
+
+
 def test_generations_grow_before_reuse() -> None:
     generations = torch.zeros(4, dtype=torch.int64)
     blocks = BlockManager(4, generations)

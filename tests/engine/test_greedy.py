@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from orchestrator.policies.admission.fcfs import FirstComeFirstServed
+from orchestrator.policies.multiplexing.chunked import Chunked
 from tests.engine.conftest import OUTPUT_TOKENS, Case, make_case, make_prompts
 from tests.engine.driver import Outputs, drain, greedy, request, run
+from workers.engine.torch.policy import FixedBudget
 
 GREEDY = greedy(OUTPUT_TOKENS)
 
@@ -55,6 +58,20 @@ def test_block_sizes(llama: Case, engine_of: Any, block_tokens: int) -> None:
 def test_qwen3_with_tied_embeddings(qwen3: Case, engine_of: Any) -> None:
     engine = engine_of(qwen3, prefill_budget_tokens=50)
     assert run(engine, qwen3.prompts, GREEDY) == qwen3.answers
+
+
+def test_cluster_policies_drive_the_engine(llama: Case, engine_of: Any) -> None:
+    engine = engine_of(llama, kv_blocks=19, max_batch=5, prefix_cache=False)
+    engine.admission, engine.multiplexing = FirstComeFirstServed(), Chunked(budget_tokens=20, min_prefill_tokens=1)
+    assert run(engine, llama.prompts, GREEDY) == llama.answers
+    assert engine.stats.steps >= sum(map(len, llama.prompts)) / 20
+
+
+def test_refused_prefill_cannot_stop_the_engine(llama: Case, engine_of: Any) -> None:
+    """A policy that leaves prefill nothing is overruled when nothing decodes."""
+    engine = engine_of(llama)
+    engine.multiplexing = FixedBudget(0)
+    assert run(engine, llama.prompts[:3], GREEDY) == llama.answers[:3]
 
 
 def test_continuation_elsewhere(llama: Case, engine_of: Any) -> None:

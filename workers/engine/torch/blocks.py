@@ -54,8 +54,14 @@ class BlockManager:
             self._counts[block] += 1
 
     def take(self, count: int, after: int | None = None) -> list[int]:
-        """`count` fresh blocks in few runs, after block `after` if that is free. The caller has checked `available_blocks`."""
-        while self._free.free_blocks < count:
+        """`count` fresh blocks in few runs, after block `after` if that is free. The caller has checked `available_blocks`.
+
+        Where free blocks are scattered, up to `count` more idle ones are evicted to make a run: a pool full of cached prefixes
+        would otherwise hand out the crumbs between them for ever, and every pull would be slow.
+        """
+        spare = count if count > 1 else 0
+        while self._free.free_blocks < count or (self._free.largest_run < count and spare and self._cache.idle_blocks):
+            spare -= self._free.free_blocks >= count
             self._discard(self._cache.evict())
         blocks = self._free.take(count, after)
         for block in blocks:

@@ -17,6 +17,11 @@ class Extents:
         if blocks:
             self._add(0, blocks)
 
+    @property
+    def largest_run(self) -> int:
+        """Blocks of the longest free run."""
+        return self._by_size[-1][0] if self._by_size else 0
+
     def take(self, count: int, after: int | None = None) -> list[int]:
         """`count` blocks, ascending within a run, in as few runs as a greedy choice finds.
 
