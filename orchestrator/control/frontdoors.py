@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import socket
 import sys
 import threading
 from pathlib import Path
@@ -22,26 +21,6 @@ from workers.supervisor import ChildProcess, describe_exit, last_lines
 COMMAND = (sys.executable, "-m", "orchestrator.frontend")
 START_TIMEOUT_S = 60.0
 RESTART_PAUSE_S = 0.5
-
-
-def check_ports(cluster: Cluster) -> None:
-    """Raise StartError if another program listens on a configured port."""
-    front_door = cluster.spec.front_door
-    for key, option, port in (
-        ("httpPort", "--http-port", front_door.http_port),
-        ("grpcPort", "--grpc-port", front_door.grpc_port),
-    ):
-        family = socket.AF_INET6 if ":" in front_door.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((front_door.host, port))
-            except OSError as error:
-                raise StartError(
-                    f"cannot listen on {front_door.host} port {port}: {error.strerror}",
-                    f"set spec.frontDoor.{key} or {option} to a free port (0 takes any), and spec.frontDoor.host to an "
-                    "address of this machine",
-                ) from None
 
 
 class FrontDoors:
@@ -106,6 +85,7 @@ class _Door:
         self._process: ChildProcess | None = None
         self._first = threading.Event()
         self._ports: tuple[int, int] | None = None
+        self._end = "no answer"
         self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
 
     @property
@@ -119,8 +99,8 @@ class _Door:
         """(HTTP port, gRPC port)."""
         self._first.wait(START_TIMEOUT_S + 5)
         if self._ports is None:
-            tail = "\n".join(last_lines(self._log, 10))
-            raise StartError(f"{self._name} does not serve:\n{tail}\n", f"see {self._log}")
+            words = "".join(last_lines(self._log, 1))
+            raise StartError(f"{self._name} does not serve ({self._end}): {words}", f"see {self._log}")
         return self._ports
 
     def terminate(self) -> None:
@@ -152,8 +132,7 @@ class _Door:
             code = self._process.wait()
             self._owner.forget(self._name)
             if not self._first.is_set():
-                with self._log.open("a") as log:
-                    log.write(f"ended before it served: {describe_exit(code)}\n")
+                self._end = describe_exit(code)
                 self._first.set()
                 return
             self._owner.stopping.wait(RESTART_PAUSE_S)

@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from orchestrator.control.frontdoors import FrontDoors, check_ports
+from orchestrator.control.checks import check_model, check_ports
+from orchestrator.control.frontdoors import FrontDoors
 from orchestrator.control.leftovers import end_actors, end_leftovers
 from orchestrator.control.names import NAMESPACE, controller_name
 from orchestrator.control.problem import StartError
@@ -70,17 +72,22 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
     stop.install()
     run_dir.prepare()
     with contextlib.suppress(Interrupted), run_dir.locked():
+        check_model(cluster)
         check_ports(cluster)
         if end_leftovers(run_dir, patience_s=0.0):
             reporter.say("ended processes of an earlier cluster in this run directory")
         store_url = cluster.spec.state.store_url(run_dir.path)
         store = _fresh_store(cluster, store_url)
         os.environ[OWNER] = str(run_dir.path)
+        doors = FrontDoors(cluster, run_dir, store, store_url)
+        # Ray and the front doors take seconds to start, and need each other only later.
+        serving = ThreadPoolExecutor(1).submit(doors.start)
         try:
-            with _ray(cluster, run_dir, reporter, stop) as runtime:
-                _serve(cluster, run_dir, reporter, stop, runtime, store, store_url)
+            with _ray(cluster, reporter, stop) as runtime:
+                _serve(cluster, run_dir, reporter, stop, runtime, store_url, store, doors, serving)
         finally:
             stop.starting = False
+            doors.stop(DOORS_GRACE_S)
             del os.environ[OWNER]
             run_dir.cluster_file.unlink(missing_ok=True)
             store.close()
@@ -88,7 +95,7 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
 
 
 @contextmanager
-def _ray(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter, stop: StopSignal) -> Iterator[RayRuntime]:
+def _ray(cluster: Cluster, reporter: Reporter, stop: StopSignal) -> Iterator[RayRuntime]:
     reporter.say("ray: starting" if cluster.spec.ray.address == "local" else f"ray: joining {cluster.spec.ray.address}")
     runtime = start_ray(cluster)
     try:
@@ -105,8 +112,10 @@ def _serve(
     reporter: Reporter,
     stop: StopSignal,
     runtime: RayRuntime,
-    store: Store,
     store_url: str,
+    store: Store,
+    doors: FrontDoors,
+    serving: Future[None],
 ) -> None:
     import ray
 
@@ -114,7 +123,6 @@ def _serve(
     from orchestrator.control.startup import wait_for_pairs, wait_for_workers, wait_until_routable
 
     _end_predecessor(cluster, run_dir)
-    doors = FrontDoors(cluster, run_dir, store, store_url)
     try:
         options = {
             "name": controller_name(cluster.name),
@@ -126,7 +134,7 @@ def _serve(
         }
         actor = ray.remote(Controller).options(**options)
         controller = actor.remote(cluster.name, store_url, str(run_dir.path))
-        doors.start()
+        serving.result()
         host = cluster.spec.front_door.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
         http_url, grpc_address = f"http://{shown}:{doors.http_port}", f"{shown}:{doors.grpc_port}"

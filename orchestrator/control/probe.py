@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from pd.v1 import worker_pb2 as pb
-from pd.v1 import worker_pb2_grpc
 
 from orchestrator.control.drain import Occupancy
 from orchestrator.control.prewarm import Pair, Peer
+from pd.v1 import worker_pb2 as pb
+from pd.v1 import worker_pb2_grpc
 
 log = logging.getLogger(__name__)
 

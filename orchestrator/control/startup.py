@@ -38,8 +38,11 @@ def wait_for_workers(cluster: Cluster, run_dir: RunDirectory, store: Store, say:
                 say(f"worker {name}: {endpoint['state']}" + (f" ({detail})" if detail else ""))
             if endpoint["state"] == "dead" and endpoint["restarts"] + 1 >= FAILED_STARTS:
                 log = run_dir.logs / f"{name}.log"
-                tail = "\n".join(f"  {line}" for line in last_lines(log, 10))
-                raise StartError(f"worker {name} does not start: {endpoint['message']}\n{tail}\n", f"see {log}")
+                lines = last_lines(log, 10)
+                for line in lines:
+                    say(f"  {line}")
+                words = f": {lines[-1].strip()}" if lines else ""
+                raise StartError(f"worker {name} does not start ({endpoint['message']}){words}", f"see {log}")
         if sum(endpoint["state"] == "ready" for endpoint in endpoints.values()) >= wanted:
             return
         if time.monotonic() - started > PLACE_S and len(endpoints) < wanted:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.control.frontdoors import check_ports
+from orchestrator.control.checks import check_model, check_ports
 from orchestrator.control.leftovers import end_leftovers, leftovers
 from orchestrator.control.problem import StartError
 from orchestrator.control.ray_runtime import start_ray
 from orchestrator.control.rundir import RunDirectory
 from orchestrator.control.takedown import take_down
-from orchestrator.core.config import Cluster, FrontDoor, Ray
+from orchestrator.core.config import Cluster, FrontDoor, Model, Ray
 from workers.host import OWNER
 
 
@@ -103,3 +103,15 @@ def test_default_ports_are_checked_on_the_configured_host() -> None:
     spec = dataclasses.replace(Cluster().spec, front_door=FrontDoor(host="203.0.113.7", http_port=0, grpc_port=0))
     with pytest.raises(StartError, match=r"cannot listen on 203.0.113.7 .* spec.frontDoor.host"):
         check_ports(Cluster(spec=spec))
+
+
+def test_missing_model_is_found_before_anything_starts(tmp_path: Path) -> None:
+    def with_model(path: Path) -> Cluster:
+        return Cluster(spec=dataclasses.replace(Cluster().spec, model=Model(path=str(path))))
+
+    with pytest.raises(StartError, match=r"no model directory .*; set spec.model.path"):
+        check_model(with_model(tmp_path / "none"))
+    (tmp_path / "config.json").touch()
+    with pytest.raises(StartError, match=r"has no tokenizer.json"):
+        check_model(with_model(tmp_path))
+    check_model(Cluster())
