@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import queue
 import random
 import signal
@@ -142,6 +143,17 @@ def test_killed_peer_fails_its_pulls_and_its_successor_serves(kind: str, pool: K
             assert pull(sink, "source", leased([4, 9]), [7, 3]).error is None
             assert torch.equal(pool.data[[7, 3]], make_pool(BLOCKS, SEED + 1).data[[4, 9]])
             assert sink.connected() == ["source"]
+
+
+def test_source_outlives_a_reader_killed_while_it_reads(kind: str, pool: KvPool) -> None:
+    with closing(make_transport(kind, "here", make_pool(BLOCKS, SEED))) as here:
+        with PeerProcess(kind, BLOCKS, SEED) as reader:
+            assert reader.metadata
+            reader.ask(read_from=base64.b64encode(here.metadata()).decode(), times=500)
+        with closing(make_transport(kind, "sink", pool)) as sink:
+            sink.connect("here", here.metadata())
+            assert pull(sink, "here", leased([4, 9]), [7, 3]).error is None
+    assert torch.equal(pool.data[[7, 3]], make_pool(BLOCKS, SEED).data[[4, 9]])
 
 
 def test_close_answers_every_pending_pull_once(kind: str, source: PeerProcess, pool: KvPool) -> None:
