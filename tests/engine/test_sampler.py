@@ -125,6 +125,24 @@ def test_a_sampled_request_continues_the_same_elsewhere(llama: Case, engine_of: 
     assert rest == whole[emitted:]
 
 
+def test_logprobs_of_a_request(llama: Case, engine_of: Any) -> None:
+    engine = engine_of(llama)
+    prompt, answer = llama.prompts[1], llama.answers[1]
+    sampling = Sampling(max_tokens=6, temperature=0.0, logprobs=3, ignore_eos=True)
+    engine.submit(request("with", prompt, sampling))
+    engine.submit(request("without", prompt, Sampling(max_tokens=6, temperature=0.0, ignore_eos=True)))
+    outputs = drain(engine)
+    with torch.inference_mode():
+        logits = llama.model(torch.tensor([prompt + answer[:5]])).logits[0, len(prompt) - 1 :]
+    expected = logits.log_softmax(-1).topk(3)
+    assert outputs.tokens["with"] == answer[:6]
+    assert [entry.top_ids for entry in outputs.logprobs["with"]] == [tuple(row) for row in expected.indices.tolist()]
+    for entry, values in zip(outputs.logprobs["with"], expected.values.tolist(), strict=True):
+        assert entry.logprob == entry.top_logprobs[0]
+        assert entry.top_logprobs == pytest.approx(values, abs=1e-4)
+    assert outputs.logprobs["without"] == []
+
+
 def test_ends(llama: Case, engine_of: Any) -> None:
     """Stop tokens, end tokens and the length limits end a request; the stop token is the last one emitted."""
     prompt, answer = llama.prompts[2], llama.answers[2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,13 @@ def test_model_directory_that_cannot_run(tmp_path: Path) -> None:
     shutil.copy(model / "config.json", copy)
     with pytest.raises(Invalid, match=r"has neither model\.safetensors nor"):
         TorchEngine(copy, kv_blocks=8)
+
+
+def test_imports_stay_light() -> None:
+    """The engine runs on machines that have torch and numpy, but neither the control plane nor its configuration."""
+    code = "import sys, workers.engine.torch; print({'ray', 'grpc', 'yaml', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_options_that_cannot_be(llama: Case, engine_of: Any) -> None:

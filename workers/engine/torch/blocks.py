@@ -59,9 +59,11 @@ class BlockManager:
         Where free blocks are scattered, up to `count` more idle ones are evicted to make a run: a pool full of cached prefixes
         would otherwise hand out the crumbs between them for ever, and every pull would be slow.
         """
-        spare = count if count > 1 else 0
-        while self._free.free_blocks < count or (self._free.largest_run < count and spare and self._cache.idle_blocks):
-            spare -= self._free.free_blocks >= count
+        while self._free.free_blocks < count:
+            self._discard(self._cache.evict())
+        for _ in range(min(count, self._cache.idle_blocks) if count > 1 else 0):
+            if self._free.largest_run >= count:
+                break
             self._discard(self._cache.evict())
         blocks = self._free.take(count, after)
         for block in blocks:

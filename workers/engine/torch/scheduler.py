@@ -103,13 +103,14 @@ class Scheduler:
             if budget > 0 and not sequence.decoding:
                 budget -= self._prefill(sequence, budget, chunks)
         # Who preempts must not hand the blocks on to a younger request in the same breath.
-        while budget > 0 and self.preemptions == preemptions:
-            started = [s for s in self._admissible(admission) if budget > 0 and self._start(s)]
-            for sequence in started:
-                if budget > 0:
-                    budget -= self._prefill(sequence, budget, chunks)
-            if not started:
-                break
+        admitting = self.preemptions == preemptions
+        while admitting and budget > 0:
+            admitting = False
+            for sequence in self._admissible(admission):
+                if budget <= 0 or not self._start(sequence):
+                    break
+                budget -= self._prefill(sequence, budget, chunks)
+                admitting = True
         return sorted(chunks, key=lambda chunk: chunk.end - chunk.start > 1)
 
     def _prefill(self, sequence: Running, budget: int, chunks: list[Chunk]) -> int:
