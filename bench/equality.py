@@ -6,14 +6,13 @@ A difference counts as a tie where the plain run's two best logits are closer th
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from bench.fleet import collect, fleet
-from bench.harness import Options, Report, main
+from bench.harness import Bench, Check, run
 from bench.prompts import TokenPrompt, mixed
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.text import TextModel
@@ -79,7 +78,7 @@ def transformers_outputs(prompts: Sequence[TokenPrompt]) -> Outputs:
     """The same weights in transformers."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32)
     outputs = []
     for prompt in prompts:
         given = torch.tensor([prompt.tokens])
@@ -105,11 +104,11 @@ def compare(name: str, outputs: Outputs, expected: Outputs, gaps: list[list[floa
     return differ, wrong, lines
 
 
-def run(options: Options, report: Report) -> None:
-    """Greedy tokens of every way to serve against one plain run: 300 prompts, 40 with --quick."""
-    count = 40 if options.quick else 300
+def measure(bench: Bench) -> None:
+    """All variants: 300 prompts, 40 with --quick."""
+    count = 40 if bench.quick else 300
     torch.set_num_threads(1)
-    prompts = mixed(TextModel.load(MODEL_DIR), count, options.seed, longest_output=80 if options.quick else 400)
+    prompts = mixed(TextModel.load(MODEL_DIR), count, bench.seed, longest_output=80 if bench.quick else 400)
     expected, gaps = plain(prompts)
     rows = {"transformers": transformers_outputs(prompts)}
     for name, (roles, engine) in VARIANTS.items():
@@ -117,12 +116,12 @@ def run(options: Options, report: Report) -> None:
     tokens = sum(map(len, expected))
     for name, outputs in rows.items():
         differ, wrong, lines = compare(name, outputs, expected, gaps)
-        report.figure(
-            variant=name, requests=count, tokens=tokens, different=differ, ties=differ - wrong, where="; ".join(lines)
-        )
-        report.equal(f"{name}: differences that are no tie", wrong, 0)
-        report.at_most(f"{name}: ties", differ - wrong, 1)
+        bench.figure(variant=name, requests=count, tokens=tokens, different=differ, ties=differ - wrong)
+        bench.check(Check(f"{name}: differences that are no tie", wrong, "<=", 0))
+        bench.check(Check(f"{name}: ties", differ - wrong, "<=", 1))
+        for line in lines:
+            bench.note(line)
 
 
 if __name__ == "__main__":
-    sys.exit(main("equality", run))
+    run("equality", measure, __doc__)

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from pd.v1 import worker_pb2 as pb
-from pd.v1 import worker_pb2_grpc
 
 from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.frontend.discovery import Discovery
@@ -28,6 +26,8 @@ from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
 from orchestrator.routing.router import Router
 from orchestrator.state.open import open_store
+from pd.v1 import worker_pb2 as pb
+from pd.v1 import worker_pb2_grpc
 from workers.demo import MODEL_DIR
 
 START_S = 90.0
