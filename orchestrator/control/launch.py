@@ -150,7 +150,7 @@ def _serve(
             "grpc": grpc_address,
             "pid": os.getpid(),
             "ray_address": runtime.address,
-            "ray_joined": runtime.directory is None,
+            "ray_directory": str(runtime.directory or ""),
             "store_url": store_url,
             "run_dir": str(run_dir.path),
             "started_at": time.time(),

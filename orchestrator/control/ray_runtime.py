@@ -87,9 +87,12 @@ def _start(cluster: Cluster) -> RayRuntime:
 def join_ray(address: str) -> RayRuntime:
     """Join the Ray at `address` (`auto` or HOST:PORT); raises StartError within seconds if none answers."""
     _quiet()
+    if (Path.home() / ".ray" / "auth_token").exists():
+        # `ray start` asks for this token where there is one; `ray.init` does not present it by itself.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
-    remedy = "start it with `ray start --head`, correct spec.ray.address, or set it to `local`"
+    remedy = "start it with `ray start --head`, correct spec.ray.address or RAY_AUTH_MODE, or use address `local`"
     if address != "auto" and not address.startswith("ray://"):
         host, _, port = address.rpartition(":")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -30,10 +31,12 @@ def take_down(run_dir: RunDirectory, timeout_s: float, say: Callable[[str], None
     else:
         say("the cluster had crashed: cleaning up after it")
     remains = run_dir.read_cluster()
-    if remains.get("ray_joined"):
+    if remains and not remains["ray_directory"]:
         _end_on_ray(remains, say)
     if killed := end_leftovers(run_dir):
         say(f"killed {killed} processes that did not end by themselves")
+    if remains and remains["ray_directory"]:
+        shutil.rmtree(remains["ray_directory"], ignore_errors=True)
     run_dir.cluster_file.unlink(missing_ok=True)
 
 

@@ -92,11 +92,14 @@ def test_down_without_a_cluster_says_so(run_dir: RunDirectory) -> None:
 
 
 def test_down_cleans_up_after_a_killed_launcher(run_dir: RunDirectory) -> None:
-    run_dir.write_cluster({"name": "gone", "ray_joined": False})
+    ray_directory = run_dir.path / "ray"
+    ray_directory.mkdir()
+    run_dir.write_cluster({"name": "gone", "ray_directory": str(ray_directory)})
     said: list[str] = []
     take_down(run_dir, 1.0, said.append)
     assert said == ["the cluster had crashed: cleaning up after it"]
     assert not run_dir.cluster_file.exists()
+    assert not ray_directory.exists()
 
 
 def test_default_ports_are_checked_on_the_configured_host() -> None:
