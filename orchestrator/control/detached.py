@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from orchestrator.control.launch import PipeReporter, Reporter, run
+from orchestrator.control.launch import Reporter, run
 from orchestrator.control.problem import StartError
 from orchestrator.control.rundir import RunDirectory
 from orchestrator.core.config import Cluster, dump, parse
@@ -53,6 +54,31 @@ def start(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> dict[s
         raise
     code = child.wait()
     raise StartError(f"the launcher ended with code {code} before the cluster was ready", f"see {log}")
+
+
+class PipeReporter:
+    """Tells the process that started this one, as JSON lines on file descriptor `fd`, until the cluster is ready."""
+
+    def __init__(self, fd: int) -> None:
+        self._pipe = os.fdopen(fd, "w")
+
+    def say(self, line: str) -> None:
+        self._send({"say": line})
+        print(line, file=sys.stderr, flush=True)
+
+    def ready(self, cluster: dict[str, Any]) -> None:
+        self._send({"ready": cluster})
+        self._pipe.close()
+
+    def failed(self, error: StartError) -> None:
+        """The start failed."""
+        self._send({"failed": [error.message, error.remedy]})
+        print(error, file=sys.stderr, flush=True)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # Whoever started us may be gone; the cluster starts all the same.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            print(json.dumps(message), file=self._pipe, flush=True)
 
 
 def main() -> int:

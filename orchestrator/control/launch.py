@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +17,7 @@ from orchestrator.control.names import NAMESPACE, controller_name
 from orchestrator.control.problem import StartError
 from orchestrator.control.ray_runtime import RayRuntime, start_ray
 from orchestrator.control.rundir import DESIRED, RunDirectory
+from orchestrator.control.signals import Interrupted, StopSignal
 from orchestrator.core.config import Cluster, dump
 from orchestrator.state import Store, StoreError, open_store
 from workers.host import OWNER
@@ -36,34 +33,6 @@ class Reporter(Protocol):
 
     def ready(self, cluster: dict[str, Any]) -> None:
         """The cluster serves; `cluster` is the content of `cluster.json`."""
-
-
-class Interrupted(BaseException):
-    """A signal asked to stop while the cluster was starting."""
-
-
-class StopSignal:
-    """SIGINT, SIGTERM and SIGHUP: they interrupt a start, and end a running cluster. Later ones are ignored."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.starting = True
-
-    def install(self) -> None:
-        """Take over the signals (again: Ray installs handlers of its own when it starts)."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._handle)
-
-    def wait(self) -> None:
-        """Block until a signal came."""
-        self.starting = False
-        self._event.wait()
-
-    def _handle(self, number: int, frame: Any) -> None:
-        first = not self._event.is_set()
-        self._event.set()
-        if self.starting and first:
-            raise Interrupted
 
 
 def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
@@ -197,28 +166,3 @@ def _end_predecessor(cluster: Cluster, run_dir: RunDirectory) -> None:
             "choose another --name, or stop it with `pdctl down --run-dir`",
         )
     end_actors(cluster.name)
-
-
-class PipeReporter:
-    """Tells the process that started this one, as JSON lines on file descriptor `fd`, until the cluster is ready."""
-
-    def __init__(self, fd: int) -> None:
-        self._pipe = os.fdopen(fd, "w")
-
-    def say(self, line: str) -> None:
-        self._send({"say": line})
-        print(line, file=sys.stderr, flush=True)
-
-    def ready(self, cluster: dict[str, Any]) -> None:
-        self._send({"ready": cluster})
-        self._pipe.close()
-
-    def failed(self, error: StartError) -> None:
-        """The start failed."""
-        self._send({"failed": [error.message, error.remedy]})
-        print(error, file=sys.stderr, flush=True)
-
-    def _send(self, message: dict[str, Any]) -> None:
-        # Whoever started us may be gone; the cluster starts all the same.
-        with contextlib.suppress(BrokenPipeError, ValueError):
-            print(json.dumps(message), file=self._pipe, flush=True)
