@@ -17,7 +17,6 @@ import grpc
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
 from orchestrator.core.config import Cluster, parse
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
@@ -35,6 +34,7 @@ from orchestrator.policies.registry import make
 from orchestrator.routing.router import Router
 from orchestrator.state.base import Store
 from orchestrator.state.open import open_store
+from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
 DRAIN_S = 5.0
 

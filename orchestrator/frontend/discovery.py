@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pd.v1 import worker_pb2 as pb
-
 from orchestrator.core.cluster import Role
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.policies.registry import make
 from orchestrator.state.base import Store, StoreError
+from pd.v1 import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pd.v1 import worker_pb2 as pb
-
 from orchestrator.core.cluster import Role
 from orchestrator.core.decisions import Placement, Reason
 from orchestrator.core.hashing import block_hashes
@@ -24,6 +22,7 @@ from orchestrator.frontend.service import Cause, ModelInfo, ServiceError, Submis
 from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.routing.router import Report, Router
+from pd.v1 import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +59,7 @@ class Dispatcher:
         self._undecided: dict[str, Flight] = {}
         self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
         self._closing = False
+        self._tickets = 0
 
     @property
     def ready(self) -> bool:
@@ -177,6 +177,8 @@ class Dispatcher:
         names = self.router.view.names
         co_located = decode.co_locate or decode.worker == prefill.worker
         where = decode.worker if co_located else prefill.worker
+        self._tickets += 1
+        flight.ticket = self._tickets
         record = flight.record
         record.end("queue")
         record.enter(RequestState.PREFILLING)
@@ -275,7 +277,7 @@ class Dispatcher:
     def _current(self, link: WorkerLink, key: pb.Key) -> Flight | None:
         """The flight that this key speaks of, if it is its current attempt and this worker has part in it."""
         flight = self._flights.get(key.request_id)
-        if flight is None or key.attempt != flight.record.attempt or link.name not in flight.workers():
+        if flight is None or key.attempt != flight.ticket or link.name not in flight.workers():
             return None
         return flight
 
@@ -386,11 +388,11 @@ class Dispatcher:
         held = {(key.request_id, key.attempt) for key in keys}
         for request_id, attempt in held:
             flight = self._flights.get(request_id)
-            if flight is None or flight.record.attempt != attempt or link.name not in flight.workers():
+            if flight is None or flight.ticket != attempt or link.name not in flight.workers():
                 self._to(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
         for flight in list(self._flights.values()):
             if link.name in flight.workers():
-                flight.unlisted = 0 if (flight.request_id, flight.record.attempt) in held else flight.unlisted + 1
+                flight.unlisted = 0 if (flight.request_id, flight.ticket) in held else flight.unlisted + 1
                 if flight.unlisted >= UNLISTED_BEATS:
                     self._retry(flight, "unlisted", f"{link.name} does not hold it any more")
 

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from pd.v1 import worker_pb2 as pb
-
 from orchestrator.core.request import RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.service import Delta, Logprob, ServiceError, Submission
+from pd.v1 import worker_pb2 as pb
 
 
 class Gap(Exception):
@@ -46,12 +45,16 @@ class DeltaStream(AsyncIterator[Delta]):
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """`prefill` and `decode` name the workers of the current attempt ("" where none); `lease` is set from first token to pull."""
+    """`prefill` and `decode` name the workers of the current attempt ("" where none); `lease` is set from first token to pull.
+
+    `ticket` is the attempt on the wire. No two attempts of a front door share one, so an id that is used again is no trap.
+    """
 
     submission: Submission
     view: RequestView
     record: RequestRecord
     stream: DeltaStream
+    ticket: int = 0
     emitted: list[int] = field(default_factory=list)
     prefill: str = ""
     decode: str = ""
@@ -68,7 +71,7 @@ class Flight:
 
     @property
     def key(self) -> pb.Key:
-        return pb.Key(request_id=self.request_id, attempt=self.record.attempt)
+        return pb.Key(request_id=self.request_id, attempt=self.ticket)
 
     @property
     def context(self) -> list[int]:

@@ -9,6 +9,7 @@ import time
 from typing import Protocol
 
 import grpc
+
 from pd.v1 import worker_pb2 as pb
 from pd.v1 import worker_pb2_grpc
 

@@ -6,14 +6,13 @@ import asyncio
 import time
 import uuid
 
-from pd.v1 import routing_pb2 as pb
-
 from orchestrator.core.cluster import Role
 from orchestrator.core.decisions import Placement
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestView
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.service import Cause, ServiceError
+from pd.v1 import routing_pb2 as pb
 
 HOLD_S = 30.0
 HOLD_MOST_S = 600.0

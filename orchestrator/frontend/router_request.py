@@ -6,9 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pd.v1 import routing_pb2 as pb
-from pd.v1 import worker_pb2
-
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.http.headers import new_request_id, valid_request_id
 from orchestrator.frontend.http.limits import Limits
@@ -16,6 +13,8 @@ from orchestrator.frontend.service import ModelInfo, Submission
 from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import SEED_BITS, check_prompt, draw_seed, output_budget
 from orchestrator.frontend.text.template import ROLES
+from pd.v1 import routing_pb2 as pb
+from pd.v1 import worker_pb2
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 import grpc
-from pd.v1 import routing_pb2 as pb
-from pd.v1 import routing_pb2_grpc, worker_pb2
 
 from orchestrator.frontend.http.api_keys import ApiKeys
 from orchestrator.frontend.http.limits import Limits
@@ -21,6 +19,8 @@ from orchestrator.frontend.router_request import RouterRequests
 from orchestrator.frontend.service import ServiceError, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
 from orchestrator.observability import Metrics, Outcome
+from pd.v1 import routing_pb2 as pb
+from pd.v1 import routing_pb2_grpc, worker_pb2
 
 _API = "grpc"
 

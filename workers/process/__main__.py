@@ -17,8 +17,8 @@ import grpc
 import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from pd.v1 import worker_pb2 as pb
 
+from pd.v1 import worker_pb2 as pb
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.engine import DTYPES, TorchEngine
 from workers.process.config import ProcessConfig

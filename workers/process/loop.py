@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
@@ -12,14 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from orchestrator.policies.registry import make
 from pd.v1 import worker_pb2 as pb
-
-from workers.engine.base import Emission, Engine, Full, Invalid, Key
-from workers.process.config import peer_name
-from workers.process.messages import key_from, key_to, kv_from, request_from, status_to, tokens_to
+from workers.engine.base import Emission, Engine
+from workers.process.commands import Commands
+from workers.process.messages import key_to, status_to, tokens_to
 from workers.process.sessions import Send, Sessions
-from workers.transfer.base import PullResult, Transport
+from workers.transfer.base import Transport
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +39,7 @@ class EngineLoop:
         self.transport = transport
         self.sessions = Sessions()
         self.inbox: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self.pulls = (0, 0, 0)
+        self._commands = Commands(engine, transport, self.sessions, self.post)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
         self._dirty = False
@@ -85,88 +82,10 @@ class EngineLoop:
     def handle(self, front_door: str, message: pb.ToWorker) -> None:
         """One message of a front door."""
         self._dirty = True
-        match message.WhichOneof("kind"):
-            case "submit":
-                self._guard(front_door, message.submit.key, lambda: self.engine.submit(request_from(message.submit)))
-            case "reserve":
-                self._guard(front_door, message.reserve.key, lambda: self._reserve(front_door, message.reserve))
-            case "attach":
-                self._guard(front_door, message.attach.key, lambda: self._attach(message.attach))
-            case "release":
-                self.engine.release(key_from(message.release))
-                self.sessions.drop(key_from(message.release))
-            case "policy":
-                self._set_policy(message.policy)
-            case "cancel":
-                self.engine.cancel(key_from(message.cancel))
-                self.sessions.drop(key_from(message.cancel))
-
-    def _set_policy(self, setting: pb.PolicySetting) -> None:
-        """Decisions that this engine does not take are ignored."""
-        if setting.decision in ("admission", "multiplexing"):
-            policy = make(setting.decision, setting.name, json.loads(setting.parameters_json or "{}"))
-            setattr(self.engine, setting.decision, policy)
+        self._commands.handle(front_door, message)
 
     def status(self) -> pb.WorkerStatus:
-        return status_to(self.engine.stats, self.transport.connected(), self.pulls)
-
-    def _guard(self, front_door: str, key: pb.Key, action: Command) -> None:
-        """Run an action that may refuse a request, and tell its front door if so."""
-        self.sessions.own(front_door, key_from(key))
-        try:
-            action()
-        except Full as error:
-            self._refuse(key_from(key), "full", str(error))
-        except Invalid as error:
-            self._refuse(key_from(key), "invalid", str(error))
-        except KeyError as error:
-            self._refuse(key_from(key), "unknown", f"no reservation for {error}")
-
-    def _reserve(self, front_door: str, message: pb.Reserve) -> None:
-        self.engine.reserve(key_from(message.key), message.tokens)
-        self._send(key_from(message.key), pb.FromWorker(reserved=pb.Reserved(key=message.key)))
-
-    def _attach(self, message: pb.Attach) -> None:
-        """Pull into the reserved blocks off this thread, then start decoding."""
-        request, source = request_from(message), kv_from(message.source)
-        destination = self.engine.reserved(request.key)
-        peer = peer_name(message.source_worker, message.source_incarnation)
-        self.engine.pin(request.key)
-        self.transport.connect(peer, message.source_transport)
-
-        def done(result: PullResult) -> None:
-            self.post(lambda: finish(result))
-
-        def finish(result: PullResult) -> None:
-            self.engine.unpin(request.key)
-            bytes_, pulls, failed = self.pulls
-            if result.error is not None:
-                self.pulls = (bytes_, pulls, failed + 1)
-                self._refuse(request.key, "transfer", f"{type(result.error).__name__}: {result.error}")
-                return
-            self.pulls = (bytes_ + result.bytes, pulls + 1, failed)
-            if request.key not in self.sessions.owner:
-                return  # cancelled while its blocks were on the way
-            pulled = pb.Pulled(
-                key=message.key, bytes=result.bytes, descriptors=result.descriptors, seconds=result.seconds
-            )
-            self._send(request.key, pb.FromWorker(pulled=pulled))
-            try:
-                self.engine.attach(request, source.tokens)
-            except (KeyError, Full, Invalid) as error:
-                self._refuse(request.key, "unknown", f"{type(error).__name__}: {error}")
-
-        self.transport.pull(peer, source, destination.blocks, done)
-
-    def _refuse(self, key: Key, code: str, text: str) -> None:
-        self._send(key, pb.FromWorker(refused=pb.Refused(key=key_to(key), code=code, message=text)))
-        self.engine.cancel(key)
-        self.sessions.drop(key)
-
-    def _send(self, key: Key, message: pb.FromWorker) -> None:
-        session = self.sessions.owner.get(key)
-        if session is not None and session.send is not None:
-            session.send(message.SerializeToString())
+        return status_to(self.engine.stats, self.transport.connected(), self._commands.pulls)
 
     def _run(self) -> None:
         try:
@@ -213,7 +132,7 @@ class EngineLoop:
         if now_s >= self._next_expire_s:
             self._next_expire_s = now_s + EXPIRE_S
             for key in self.engine.expire(now_s):
-                self._refuse(key, "expired", "the lease or reservation ran out")
+                self._commands.refuse(key, "expired", "the lease or reservation ran out")
                 self._dirty = True
             for key in self.sessions.orphans(now_s):
                 self.engine.cancel(key)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pd.v1 import worker_pb2 as pb
-
 from orchestrator.core.sampling import Sampling
+from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, EngineRequest, EngineStats, Key, KvBlocks, Phase
 
 
-def key_from(message: pb.Key) -> Key:
-    return Key(message.request_id, message.attempt)
+def key_from(front_door: str, message: pb.Key) -> Key:
+    """Two front doors may use one request id: the engine's key names the front door first."""
+    return Key(f"{front_door}/{message.request_id}", message.attempt)
 
 
 def key_to(key: Key) -> pb.Key:
-    return pb.Key(request_id=key.request_id, attempt=key.attempt)
+    return pb.Key(request_id=key.request_id.partition("/")[2], attempt=key.attempt)
 
 
 def sampling_from(message: pb.SamplingParameters) -> Sampling:
@@ -31,10 +31,10 @@ def sampling_from(message: pb.SamplingParameters) -> Sampling:
     )
 
 
-def request_from(message: pb.Submit | pb.Attach) -> EngineRequest:
+def request_from(front_door: str, message: pb.Submit | pb.Attach) -> EngineRequest:
     prefill = isinstance(message, pb.Submit) and message.phase == pb.PHASE_PREFILL
     return EngineRequest(
-        key=key_from(message.key),
+        key=key_from(front_door, message.key),
         tokens=list(message.tokens),
         first_index=message.first_index,
         sampling=sampling_from(message.sampling),

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-from pd.v1 import worker_pb2 as pb
 
+from pd.v1 import worker_pb2 as pb
 from workers.process.config import peer_name
 from workers.process.loop import EngineLoop
 

@@ -1,0 +1,136 @@
+"""What a worker does with each message of a front door. Runs on the engine thread."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+from orchestrator.policies.registry import make
+from pd.v1 import worker_pb2 as pb
+from workers.engine.base import Engine, Full, Invalid, Key
+from workers.process.config import peer_name
+from workers.process.messages import key_from, key_to, kv_from, request_from
+from workers.process.sessions import Sessions
+from workers.transfer.base import PullResult, Transport
+
+log = logging.getLogger(__name__)
+
+ENGINE_DECISIONS = ("admission", "multiplexing")
+"""Decisions that this engine takes; settings of others are ignored."""
+
+Post = Callable[[Callable[[], None]], None]
+
+
+class Commands:
+    """Engine, transport and sessions joined. `post` brings the end of a pull back to the engine thread."""
+
+    def __init__(self, engine: Engine, transport: Transport, sessions: Sessions, post: Post) -> None:
+        self._engine = engine
+        self._transport = transport
+        self._sessions = sessions
+        self._post = post
+        self.pulls = (0, 0, 0)
+        """Bytes pulled, pulls, failed pulls."""
+
+    def handle(self, front_door: str, message: pb.ToWorker) -> None:
+        """Carry out one message. One that is late for its session, or makes no sense, changes nothing."""
+        if front_door not in self._sessions.by_front_door:
+            return
+        match message.WhichOneof("kind"):
+            case "submit":
+                request = request_from(front_door, message.submit)
+                self._start(front_door, request.key, lambda: self._engine.submit(request))
+            case "reserve":
+                key, tokens = key_from(front_door, message.reserve.key), message.reserve.tokens
+                self._start(front_door, key, lambda: self._reserve(key, tokens))
+            case "attach":
+                self._attach(front_door, message.attach)
+            case "release":
+                key = key_from(front_door, message.release)
+                self._engine.release(key)
+                self._sessions.drop(key)
+            case "cancel":
+                key = key_from(front_door, message.cancel)
+                self._engine.cancel(key)
+                self._sessions.drop(key)
+            case "policy":
+                self._set_policy(message.policy)
+
+    def send(self, key: Key, message: pb.FromWorker) -> None:
+        """To the front door that owns `key`, if it is still there."""
+        session = self._sessions.owner.get(key)
+        if session is not None and session.send is not None:
+            session.send(message.SerializeToString())
+
+    def refuse(self, key: Key, code: str, text: str) -> None:
+        """Give a request back to its front door and forget it."""
+        self.send(key, pb.FromWorker(refused=pb.Refused(key=key_to(key), code=code, message=text)))
+        self._engine.cancel(key)
+        self._sessions.drop(key)
+
+    def _start(self, front_door: str, key: Key, action: Callable[[], None]) -> None:
+        if key in self._sessions.owner:
+            log.warning("%s is already here: ignored", key)
+            return
+        self._sessions.own(front_door, key)
+        try:
+            action()
+        except Full as error:
+            self.refuse(key, "full", str(error))
+        except Invalid as error:
+            self.refuse(key, "invalid", str(error))
+
+    def _reserve(self, key: Key, tokens: int) -> None:
+        self._engine.reserve(key, tokens)
+        self.send(key, pb.FromWorker(reserved=pb.Reserved(key=key_to(key))))
+
+    def _attach(self, front_door: str, message: pb.Attach) -> None:
+        """Pull into the reserved blocks on the transfer thread, then start decoding."""
+        request, source = request_from(front_door, message), kv_from(message.source)
+        key = request.key
+        if key not in self._sessions.owner:
+            return  # cancelled, or its reservation ran out and was refused
+        try:
+            destination = self._engine.reserved(key)
+        except KeyError:
+            log.warning("%s has no reservation: ignored", key)
+            return
+        if len(destination.blocks) != len(source.blocks):
+            self.refuse(key, "invalid", f"{len(source.blocks)} blocks for {len(destination.blocks)} reserved ones")
+            return
+        peer = peer_name(message.source_worker, message.source_incarnation)
+        self._engine.pin(key)
+        self._transport.connect(peer, message.source_transport)
+
+        def finish(result: PullResult) -> None:
+            self._engine.unpin(key)
+            moved_bytes, pulls, failed = self.pulls
+            if result.error is not None:
+                self.pulls = (moved_bytes, pulls, failed + 1)
+                self.refuse(key, "transfer", f"{type(result.error).__name__}: {result.error}")
+                return
+            self.pulls = (moved_bytes + result.bytes, pulls + 1, failed)
+            if key not in self._sessions.owner:
+                return  # cancelled while its blocks were on the way
+            self.send(key, pb.FromWorker(pulled=_pulled(key, result)))
+            try:
+                self._engine.attach(request, source.tokens)
+            except Invalid as error:
+                self.refuse(key, "invalid", str(error))
+
+        self._transport.pull(peer, source, destination.blocks, lambda result: self._post(lambda: finish(result)))
+
+    def _set_policy(self, setting: pb.PolicySetting) -> None:
+        if setting.decision not in ENGINE_DECISIONS:
+            return
+        try:
+            policy = make(setting.decision, setting.name, json.loads(setting.parameters_json or "{}"))
+        except (ValueError, KeyError, TypeError) as error:
+            log.error("policy for %s stays as it is: %s", setting.decision, error)
+            return
+        setattr(self._engine, setting.decision, policy)
+
+
+def _pulled(key: Key, result: PullResult) -> pb.Pulled:
+    return pb.Pulled(key=key_to(key), bytes=result.bytes, descriptors=result.descriptors, seconds=result.seconds)
