@@ -39,6 +39,7 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
     """Run `cluster` until a signal ends it; nothing is left afterwards. Raises StartError if it does not come up."""
     stop = StopSignal()
     stop.install()
+    os.umask(0o077)  # configuration files may hold the password of the store
     run_dir.prepare()
     with contextlib.suppress(Interrupted), run_dir.locked():
         check_model(cluster)

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Mapping
 
 import grpc
+
+from orchestrator.state import Document
 from pd.v1 import admin_pb2 as pb
 from pd.v1 import worker_pb2 as worker_pb
 from pd.v1 import worker_pb2_grpc
-
-from orchestrator.state import Document
 
 DEADLINE_S = 10.0
 

@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pd.v1 import admin_pb2 as pb
-from pd.v1 import worker_pb2 as worker_pb
-
 from orchestrator.core.cluster import WorkerState
 from orchestrator.core.config import PolicyInfo
 from orchestrator.frontend.admin.seams import Link
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.state import Document
+from pd.v1 import admin_pb2 as pb
+from pd.v1 import worker_pb2 as worker_pb
 
 STATUS_FIELDS = sorted(
     {f.name for f in worker_pb.WorkerStatus.DESCRIPTOR.fields} & set(pb.WorkerInfo.DESCRIPTOR.fields_by_name)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pd.v1 import worker_pb2 as worker
-
 from orchestrator.frontend.records import RequestRecord
+from pd.v1 import worker_pb2 as worker
 
 
 @dataclass(slots=True)

@@ -9,9 +9,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from importlib import metadata
 
-from pd.v1 import admin_pb2 as pb
-from pd.v1 import admin_pb2_grpc
-
 from orchestrator.core.cluster import Role, WorkerState
 from orchestrator.core.config import parse
 from orchestrator.core.request import RequestState
@@ -23,6 +20,8 @@ from orchestrator.frontend.admin.seams import FrontDoorInfo, RequestSource
 from orchestrator.frontend.admin.watch import changes
 from orchestrator.policies import registry
 from orchestrator.state import Document, Store
+from pd.v1 import admin_pb2 as pb
+from pd.v1 import admin_pb2_grpc
 
 LIST_LIMIT = 100
 EVENT_LIMIT = 10_000
