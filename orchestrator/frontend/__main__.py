@@ -24,6 +24,7 @@ from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.http import Limits, make_app, start_http
+from orchestrator.frontend.key_check import KeyCheck
 from orchestrator.frontend.link import MAX_MESSAGE_BYTES
 from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.router_servicer import RouterServicer
@@ -80,10 +81,11 @@ def api_keys(cluster: Cluster) -> frozenset[str]:
 
 
 async def start_grpc(
-    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer
+    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, keys: frozenset[str]
 ) -> tuple[grpc.aio.Server, int]:
     """Router, Admin, health and reflection on one port; raises PortTaken."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+    options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+    server = grpc.aio.server(interceptors=[KeyCheck(keys)], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
     routing_pb2_grpc.add_RouterServicer_to_server(router, server)
     health_servicer = health.aio.HealthServicer()
@@ -116,17 +118,15 @@ async def serve(config: FrontDoorConfig) -> None:
     tiers, keys = {tier.name: tier for tier in cluster.spec.tiers}, api_keys(cluster)
     app = make_app(dispatcher, text, limits=limits, metrics=metrics, api_keys=keys, tiers=tiers)
     try:
-        runner, http_port = await start_http(app, config.host, config.http_port)
+        runner, http_port = await start_http(app, config.host, config.http_port, reuse_port=config.shared_ports)
     except OSError as error:
         raise PortTaken(
             f"HTTP port {config.http_port} on {config.host} is taken: free it or set frontDoor.httpPort"
         ) from error
     info = FrontDoorInfo(id=config.id, host=config.host, http_port=http_port, started_at=time.time())
     admin = AdminServicer(store, dispatcher, info)
-    router = RouterServicer(
-        dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers, api_keys=keys
-    )
-    server, grpc_port = await start_grpc(config, admin, router)
+    router = RouterServicer(dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers)
+    server, grpc_port = await start_grpc(config, admin, router, keys)
     info.grpc_port = grpc_port
     url = f"http://{config.host}:{http_port}"
     document = {

@@ -22,6 +22,11 @@ class FrontDoorConfig:
     grpc_port: int
     front_door: dict[str, Any]
 
+    @property
+    def shared_ports(self) -> bool:
+        """True if several front door processes listen on the same ports."""
+        return bool(self.front_door.get("processes", 1) > 1)
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read FILE; raises ValueError naming a field that is missing or unknown."""

@@ -9,9 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
-import grpc
-
-from orchestrator.frontend.http.api_keys import ApiKeys
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.outcomes import outcome_of
 from orchestrator.frontend.rich_status import abort
@@ -34,7 +31,7 @@ class RouteApi(Protocol):
 
 
 class RouterServicer(routing_pb2_grpc.RouterServicer):
-    """Serves pd.v1.Router. With `api_keys` a call needs the metadata `authorization: Bearer KEY`."""
+    """Serves pd.v1.Router."""
 
     def __init__(
         self,
@@ -45,18 +42,15 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         metrics: Metrics | None = None,
         limits: Limits | None = None,
         tiers: Mapping[str, object] | None = None,
-        api_keys: frozenset[str] = frozenset(),
     ) -> None:
         self._service = service
         self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {})
         self._route_api = route_api
         self._metrics = metrics or Metrics()
-        self._keys = ApiKeys(api_keys)
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateReply]:  # type: ignore[override]
         """Stream an answer. The end of the call, by its deadline or its client, cancels the request."""
         arrival_s = time.perf_counter()
-        await self._check_key(context)
         try:
             submission, assembler = await self._requests.read(request)
         except InvalidRequest as error:
@@ -82,7 +76,6 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
 
     async def Route(self, request: pb.RouteRequest, context: Any) -> pb.RouteReply:  # type: ignore[override]
         """Decide where a request would run, and reserve."""
-        await self._check_key(context)
         try:
             reply = self._route_api.route(request)
             return await reply if inspect.isawaitable(reply) else reply
@@ -91,20 +84,11 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
 
     async def Release(self, request: pb.ReleaseRequest, context: Any) -> pb.ReleaseReply:  # type: ignore[override]
         """Give a reservation back; `released` is false where there was none."""
-        await self._check_key(context)
         try:
             released = self._route_api.release(request.request_id)
             return pb.ReleaseReply(released=await released if inspect.isawaitable(released) else released)
         except (ServiceError, InvalidRequest) as error:
             await abort(context, error)
-
-    async def _check_key(self, context: Any) -> None:
-        metadata = {k: v for k, v in (context.invocation_metadata() or ()) if k == "authorization"}
-        if not self._keys.allow(str(metadata.get("authorization", ""))):
-            await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "A valid API key is needed: send the metadata 'authorization: Bearer KEY'.",
-            )
 
 
 def _reply(request_id: str, prompt_tokens: int, piece: Piece, assembler: Assembler) -> pb.GenerateReply:

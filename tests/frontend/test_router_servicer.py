@@ -10,14 +10,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from pd.v1 import routing_pb2 as pb
-from pd.v1 import routing_pb2_grpc, worker_pb2
 
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import Cause, ServiceError
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
+from pd.v1 import routing_pb2 as pb
+from pd.v1 import routing_pb2_grpc, worker_pb2
 from tests.frontend.conftest import MAX_LEN, Script, until
 from tests.frontend.scripted import ScriptedService
 
@@ -238,14 +238,3 @@ async def test_route_and_release(stub: Any) -> None:
     reply = await stub.Route(pb.RouteRequest(request_id="r", prompt_tokens=5))
     assert (reply.prefill.worker, reply.expires_in_s) == ("prefill-0", 30)
     assert [(await stub.Release(pb.ReleaseRequest(request_id="r"))).released for _ in range(2)] == [True, False]
-
-
-async def test_api_keys(serve: Serve, service: ScriptedService, script: Script) -> None:
-    service.deltas = script("one")
-    stub = await serve(api_keys=frozenset({"secret"}))
-    for metadata in ((), (("authorization", "Bearer wrong"),)):
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Route(pb.RouteRequest(), metadata=metadata)
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    request = pb.GenerateRequest(prompt="a")
-    assert [r async for r in stub.Generate(request, metadata=(("authorization", "Bearer secret"),))]
