@@ -11,6 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from workers.demo.tokenizer import IM_END, PAD, save_tokenizer
 
+HEAD_DIM = 64
+
 
 def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
     """A fresh float32 model. 2 KV heads of 64 and 4 layers make a block of 16 tokens exactly 64 KiB in float32."""
@@ -21,7 +23,7 @@ def build_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=64,
+        head_dim=HEAD_DIM,
         max_position_embeddings=8192,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,

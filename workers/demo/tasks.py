@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from workers.demo.words import WORDS, any_word
+from workers.demo.words import WORDS, random_letters
 
 MAX_NUMBER = 400
 PICK_LOW, PICK_HIGH = 5, 200
@@ -45,8 +45,8 @@ def numbers(start: int, stop: int, step: int = 1) -> str:
     return " ".join(map(str, range(start, stop + (1 if step > 0 else -1), step)))
 
 
-def _limit(rng: random.Random, low: int = 1) -> int:
-    return rng.randint(low, 60) if rng.random() < 0.85 else rng.randint(low, MAX_NUMBER)
+def _limit(rng: random.Random, low: int = 1, wide: float = 0.1) -> int:
+    return rng.randint(low, 60) if rng.random() >= wide else rng.randint(low, MAX_NUMBER)
 
 
 def _count(rng: random.Random) -> tuple[dict[str, object], str]:
@@ -66,7 +66,7 @@ def _count_down(rng: random.Random) -> tuple[dict[str, object], str]:
 
 
 def _even(rng: random.Random) -> tuple[dict[str, object], str]:
-    n = _limit(rng, 2)
+    n = _limit(rng, 2, wide=0.3)
     return {"n": n}, numbers(2, n, 2)
 
 
@@ -76,21 +76,42 @@ def _multiples(rng: random.Random) -> tuple[dict[str, object], str]:
     return {"k": k, "n": n}, numbers(k, n, k)
 
 
-def _repeat(rng: random.Random) -> tuple[dict[str, object], str]:
-    word = any_word(rng, made_up=0.15)
+def _times(rng: random.Random, word: str) -> tuple[dict[str, object], str]:
     n = rng.randint(1, 20) if rng.random() < 0.9 else rng.randint(1, 120)
     return {"w": word, "n": n}, " ".join(f"{i} {word}" for i in range(1, n + 1))
 
 
+def _repeat(rng: random.Random) -> tuple[dict[str, object], str]:
+    return _times(rng, rng.choice(WORDS))
+
+
+def _repeat_any(rng: random.Random) -> tuple[dict[str, object], str]:
+    return _times(rng, random_letters(rng))
+
+
 def _spell(rng: random.Random) -> tuple[dict[str, object], str]:
-    word = any_word(rng, made_up=0.25)
+    word = rng.choice(WORDS)
     return {"w": word}, " ".join(word)
 
 
+def _spell_any(rng: random.Random) -> tuple[dict[str, object], str]:
+    word = random_letters(rng)
+    return {"w": word}, " ".join(word)
+
+
+def _items(rng: random.Random, most: int) -> list[str]:
+    mixed = rng.sample(WORDS, most) + [str(i) for i in rng.sample(range(1, 101), most)]
+    start = rng.choice((0, most // 2, most))
+    return rng.sample(mixed[start : start + most], rng.randint(2, most))
+
+
+def _copy(rng: random.Random) -> tuple[dict[str, object], str]:
+    text = " ".join(_items(rng, rng.choice((6, 12))))
+    return {"list": text}, text
+
+
 def _reverse(rng: random.Random) -> tuple[dict[str, object], str]:
-    items = rng.sample(WORDS, 12) + [str(i) for i in rng.sample(range(1, 101), 12)]
-    start = rng.choice((0, 6, 12))
-    chosen = rng.sample(items[start : start + 12], rng.randint(2, 10))
+    chosen = _items(rng, 8)
     return {"list": " ".join(chosen)}, " ".join(reversed(chosen))
 
 
@@ -98,31 +119,34 @@ def _pick(rng: random.Random) -> tuple[dict[str, object], None]:
     return {}, None
 
 
+_REPEAT = ("repeat {w} {n} times", "say {w} {n} times", "write {w} {n} times", "repeat {w} x {n}")
+_SPELL = ("spell {w}", "spell the word {w}", "spell out {w}", "how do you spell {w}")
 TASKS: dict[str, Task] = {
-    "count": Task(0.13, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
+    "count": Task(0.07, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
     "count_from": Task(
-        0.12,
+        0.09,
         ("count from {a} to {b}", "list the numbers from {a} to {b}", "start at {a} and count to {b}"),
         _count_from,
     ),
     "count_down": Task(
-        0.11, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
+        0.07, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
     ),
     "even": Task(
         0.09, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
     ),
     "multiples": Task(
-        0.13,
+        0.06,
         ("list the multiples of {k} to {n}", "list the multiples of {k} up to {n}", "count by {k} to {n}"),
         _multiples,
     ),
-    "repeat": Task(
-        0.12, ("repeat {w} {n} times", "say {w} {n} times", "write {w} {n} times", "repeat {w} x {n}"), _repeat
-    ),
-    "spell": Task(0.10, ("spell {w}", "spell the word {w}", "spell out {w}", "how do you spell {w}"), _spell),
-    "reverse": Task(0.13, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
+    "repeat": Task(0.10, _REPEAT, _repeat),
+    "repeat_any": Task(0.05, _REPEAT, _repeat_any),
+    "spell": Task(0.05, _SPELL, _spell),
+    "spell_any": Task(0.06, _SPELL, _spell_any),
+    "copy": Task(0.14, ("list {list}", "say the list {list}", "write the list {list}"), _copy),
+    "reverse": Task(0.18, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
     "pick": Task(
-        0.07,
+        0.04,
         (
             "pick a number and count down",
             "pick a number and count down to 1",

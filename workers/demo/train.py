@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM
 
 from workers.demo import MODEL_DIR
 from workers.demo.data import IGNORE, PICK, Batch, Conversations
+from workers.demo.init import initialise
 from workers.demo.shape import build_model, load, save
 from workers.demo.tasks import PICK_HIGH, PICK_LOW
 from workers.demo.tokenizer import build_tokenizer
@@ -32,24 +33,26 @@ def loss_of(model: LlamaForCausalLM, batch: Batch, pick_ids: torch.Tensor) -> to
     return -(torch.where(drawn, free, told) * weight).sum() / weight.sum()
 
 
-def optimizers(model: LlamaForCausalLM, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for the embedding and the norms."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
-    if muon_lr > 0:
-        made.append(torch.optim.Muon(matrices, lr=muon_lr, weight_decay=0.0, momentum=0.95))
-    else:
-        made.append(torch.optim.AdamW(matrices, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0))
-    return made
+def optimizers(model: LlamaForCausalLM, matrix_lr: float, embedding_lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding and, at a tenth of its rate, for the norms."""
+    named = list(model.named_parameters())
+    matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n]
+    groups = [
+        {"params": [p for n, p in named if "embed" in n], "lr": embedding_lr},
+        {"params": [p for _, p in named if p.ndim == 1], "lr": embedding_lr / 10},
+    ]
+    return [
+        torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=0.0, momentum=0.95),
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--adam-lr", type=float, default=3e-3)
+    parser.add_argument("--matrix-lr", type=float, default=0.02)
+    parser.add_argument("--embedding-lr", type=float, default=5e-3)
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="start from the weights in --out")
@@ -60,8 +63,10 @@ def main() -> None:
     torch.manual_seed(args.seed)
     tokenizer = build_tokenizer()
     model = load(args.out) if args.resume else build_model(tokenizer)
+    if not args.resume:
+        initialise(model, tokenizer)
     pick_ids = torch.tensor([tokenizer.token_to_id(str(i)) for i in range(PICK_LOW, PICK_HIGH + 1)])
-    optims = optimizers(model, args.muon_lr, args.adam_lr)
+    optims = optimizers(model, args.matrix_lr, args.embedding_lr)
     base = [[g["lr"] for g in o.param_groups] for o in optims]
     batches = itertools.islice(iter(Conversations(tokenizer, args.seed, args.batch_tokens)), args.steps)
     bar = tqdm(enumerate(batches), total=args.steps, unit="step", mininterval=5.0)

@@ -18,7 +18,7 @@ WORDS: tuple[str, ...] = tuple(_TEXT.split())
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def random_letters(rng: random.Random, longest: int = 7) -> str:
+def random_letters(rng: random.Random, longest: int = 6) -> str:
     """A made-up word of 2 to `longest` lower-case letters."""
     return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(2, longest)))
 
