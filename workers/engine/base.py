@@ -105,37 +105,50 @@ class Invalid(Exception):
 class Engine(Protocol):
     """A worker's engine.
 
-    Prefill side of a handoff: `submit(phase=PREFILL)` → a step emits the first token with `lease`; the blocks stay leased until
-    `release(key)` or until `lease_s` passes (`expire(now_s)`). If the first token ends the request there is no lease.
-    Decode side: `reserve(key, tokens)` takes blocks for a context of `tokens` (prompt) as one run where possible; the transfer fills
-    them; `attach(request, kv_tokens)` starts decoding: `request.tokens` = context + the first token (its KV is not computed yet), `first_index` counts that
-    first token as already emitted, `kv_tokens` = tokens whose KV was pulled. `cancel(key)` frees everything of a key in any state.
-    A key whose blocks are the target of a running transfer is protected by `pin(key)`/`unpin(key)`: cancel while pinned frees at unpin.
+    Prefill side of a handoff: `submit(phase=PREFILL)`; a step emits the first token with `lease`, and the blocks stay leased until
+    `release(key)` or until the lease runs out (`expire`). If the first token ends the request there is no lease.
+
+    Decode side: `reserve(key, tokens)` takes blocks for a context of `tokens`, as one run where possible; the transfer fills them;
+    `attach(request, kv_tokens)` starts decoding. `request.tokens` is then context + first token, whose KV is not computed yet,
+    `first_index` counts that token as emitted, and `kv_tokens` is the number of tokens whose KV was pulled.
+
+    `cancel(key)` frees everything of a key in any state. Blocks that a transfer writes are protected by `pin`: a key cancelled while
+    pinned frees its blocks at `unpin`.
     """
 
     stats: EngineStats
 
     def submit(self, request: EngineRequest) -> None:
         """Queue a request; raises Invalid. A full pool only makes it wait."""
+
     def reserve(self, key: Key, tokens: int) -> KvBlocks:
         """Blocks for `tokens` tokens of context; raises Full or Invalid. Reserved blocks are never preempted."""
+
     def reserved(self, key: Key) -> KvBlocks:
         """The blocks that `reserve` gave to `key`; raises KeyError."""
+
     def attach(self, request: EngineRequest, kv_tokens: int) -> None:
         """Start decoding on blocks reserved for `request.key`; raises KeyError if there is no reservation."""
+
     def release(self, key: Key) -> None:
         """The lease of `key` was pulled: give its blocks back (or to the prefix cache). Unknown keys are ignored."""
+
     def cancel(self, key: Key) -> None:
         """Forget `key` whatever its state. Unknown keys are ignored."""
+
     def pin(self, key: Key) -> None: ...
     def unpin(self, key: Key) -> None: ...
     def expire(self, now_s: float) -> list[Key]:
         """Free leases and reservations whose time is over (monotonic clock); returns their keys."""
+
     def step(self) -> list[Emission]:
         """Run one iteration; returns what it produced. Empty when there is nothing to run."""
+
     def has_work(self) -> bool:
         """True if `step` would compute something."""
+
     def check_integrity(self) -> None:
         """Recount every block; raises AssertionError naming the first difference."""
+
     def cache_events(self) -> tuple[list[int], list[int]]:
         """Prefix block hashes (core.hashing) stored and removed since the last call."""
