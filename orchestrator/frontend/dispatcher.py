@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.cluster import Role
-from orchestrator.core.decisions import Placement, Reason
+from orchestrator.core.decisions import Reason
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
+from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.flight import DeltaStream, Flight, Gap
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
@@ -56,10 +57,9 @@ class Dispatcher:
         self._max_concurrent, self._max_queue, self._timeout_s = max_concurrent, max_queue, timeout_s
         self._flights: dict[str, Flight] = {}
         self._queue: deque[Flight] = deque()
-        self._undecided: dict[str, Flight] = {}
         self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
         self._closing = False
-        self._tickets = 0
+        self._attempts = Attempts(router, self.workers, metrics)
 
     @property
     def ready(self) -> bool:
@@ -123,8 +123,8 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Start what the admission policy lets in, in its order, until a request finds no worker."""
-        for flight in list(self._undecided.values()):
-            self._place_decode(flight)
+        for flight in self._attempts.place_again():
+            self._retry(flight, "no_decode_worker", "no decode worker is left")
         self._metrics.queue_depth.set(len(self._queue))
         if not self._queue:
             return
@@ -137,7 +137,7 @@ class Dispatcher:
         )
         for position in decision.admit:
             flight = waiting[position]
-            if not self._start(flight):
+            if not self._attempts.start(flight):
                 return
             self._queue.remove(flight)
 
@@ -163,73 +163,6 @@ class Dispatcher:
         stream = DeltaStream(lambda: self._abandon(flight))
         flight = Flight(submission, view, record, stream)
         return flight
-
-    def _start(self, flight: Flight) -> bool:
-        """Place and dispatch the current attempt; False if no worker can take it now."""
-        with self._metrics.decision.labels("prefill").time():
-            prefill = self.router.place_prefill(flight.view)
-        if prefill.worker is None:
-            return False
-        with self._metrics.decision.labels("decode").time():
-            decode = prefill if prefill.co_locate else self.router.place_decode(flight.view, prefill.worker)
-        if decode.worker is None:
-            return False
-        names = self.router.view.names
-        co_located = decode.co_locate or decode.worker == prefill.worker
-        where = decode.worker if co_located else prefill.worker
-        self._tickets += 1
-        flight.ticket = self._tickets
-        record = flight.record
-        record.end("queue")
-        record.enter(RequestState.PREFILLING)
-        self._metrics.attempts.inc()
-        self._metrics.queue.observe(record.stages[-1].seconds or 0.0)
-        record.co_located = co_located
-        record.begin("prefill", names[where], prefill.reason, prefill.detail)
-        self._bind(flight, names[where], Role.PREFILL)
-        if co_located:
-            self._bind(flight, names[where], Role.DECODE)
-        else:
-            self._reserve(flight, decode)
-        self._to(
-            names[where],
-            pb.ToWorker(
-                submit=pb.Submit(
-                    key=flight.key,
-                    tokens=flight.context,
-                    first_index=len(flight.emitted),
-                    sampling=flight.sampling(),
-                    phase=pb.PHASE_BOTH if co_located else pb.PHASE_PREFILL,
-                )
-            ),
-        )
-        return True
-
-    def _bind(self, flight: Flight, worker: str, phase: Role) -> None:
-        self.router.account(flight.view, worker, phase)
-        if phase is Role.PREFILL:
-            flight.prefill = flight.record.prefill_worker = worker
-        else:
-            flight.decode = flight.record.decode_worker = worker
-
-    def _reserve(self, flight: Flight, placement: Placement) -> None:
-        assert placement.worker is not None
-        worker = self.router.view.names[placement.worker]
-        flight.record.begin("reserve", worker, placement.reason, placement.detail)
-        self._bind(flight, worker, Role.DECODE)
-        tokens = len(flight.submission.tokens) + (len(flight.emitted) - 1 if flight.lease else len(flight.emitted))
-        self._to(worker, pb.ToWorker(reserve=pb.Reserve(key=flight.key, tokens=tokens)))
-
-    def _place_decode(self, flight: Flight) -> None:
-        """Another decode worker for a request whose first choice was full."""
-        placement = self.router.place_decode(flight.view, self.router.row(flight.prefill))
-        if placement.worker is None:
-            return
-        if placement.co_locate or self.router.view.names[placement.worker] == flight.prefill:
-            self._retry(flight, "no_decode_worker", "no decode worker is left")
-            return
-        self._undecided.pop(flight.request_id, None)
-        self._reserve(flight, placement)
 
     def link_up(self, link: WorkerLink) -> None:
         """See LinkEvents."""
@@ -258,12 +191,10 @@ class Dispatcher:
                         self._tokens(flight, link, item)
             case "reserved":
                 if (flight := self._current(link, message.reserved.key)) is not None:
-                    flight.reserved = True
-                    flight.record.end("reserve")
-                    self._hand_off(flight)
+                    self._attempts.reserved(flight)
             case "pulled":
                 if (flight := self._current(link, message.pulled.key)) is not None:
-                    self._pulled(flight, message.pulled)
+                    self._attempts.pulled(flight, message.pulled)
             case "refused":
                 if (flight := self._current(link, message.refused.key)) is not None:
                     self._refused(flight, link, message.refused)
@@ -308,56 +239,13 @@ class Dispatcher:
                 self._over(flight, RequestState.FINISHED, except_worker=link.name)
                 return
         if item.HasField("lease"):
-            flight.lease = item.lease
-            record.enter(RequestState.TRANSFERRING)
-            record.begin("handoff", flight.decode)
-            self._hand_off(flight)
-
-    def _hand_off(self, flight: Flight) -> None:
-        """Both sides are ready: let the decode worker pull."""
-        if not flight.reserved or flight.lease is None or flight.attached:
-            return
-        source = self.workers[flight.prefill].description
-        flight.attached = True
-        self._to(
-            flight.decode,
-            pb.ToWorker(
-                attach=pb.Attach(
-                    key=flight.key,
-                    tokens=flight.context,
-                    first_index=len(flight.emitted),
-                    sampling=flight.sampling(),
-                    source_worker=source.name,
-                    source_incarnation=source.incarnation,
-                    source_transport=source.transport_metadata,
-                    source=flight.lease,
-                )
-            ),
-        )
-
-    def _pulled(self, flight: Flight, pulled: pb.Pulled) -> None:
-        record = flight.record
-        record.kv_bytes += pulled.bytes
-        self._metrics.transfer_bytes.labels(self._metrics.worker_label(flight.decode)).inc(pulled.bytes)
-        self._metrics.transfer.observe(pulled.seconds)
-        record.end(
-            "handoff",
-            f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors",
-        )
-        self._to(flight.prefill, pb.ToWorker(release=flight.key))
-        self.router.settle(flight.request_id, Role.PREFILL)
-        flight.prefill, flight.lease = "", None
-        record.enter(RequestState.DECODING)
-        record.begin("decode", flight.decode)
+            self._attempts.leased(flight, item.lease)
 
     def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
         if refused.code == "invalid":
             self._fail(flight, ServiceError(Cause.INVALID, refused.message))
-        elif refused.code == "full" and link.name == flight.decode and not flight.attached:
-            flight.decode, flight.reserved = "", False
-            flight.record.end("reserve", "full")
-            self.router.settle(flight.request_id, Role.DECODE)
-            self._undecided[flight.request_id] = flight
+        elif refused.code in ("full", "expired") and link.name == flight.decode and not flight.attached:
+            self._attempts.unreserved(flight, refused.code)
         else:
             if refused.code == "transfer":
                 self._metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
@@ -389,7 +277,7 @@ class Dispatcher:
         for request_id, attempt in held:
             flight = self._flights.get(request_id)
             if flight is None or flight.ticket != attempt or link.name not in flight.workers():
-                self._to(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
+                self._attempts.send(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
         for flight in list(self._flights.values()):
             if link.name in flight.workers():
                 flight.unlisted = 0 if (flight.request_id, flight.ticket) in held else flight.unlisted + 1
@@ -400,7 +288,7 @@ class Dispatcher:
         """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens."""
         self._metrics.retries.labels(cause).inc()
         log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
-        self._leave(flight)
+        self._attempts.leave(flight)
         record = flight.record
         record.end_all()
         if record.attempt >= ATTEMPTS:
@@ -412,19 +300,8 @@ class Dispatcher:
         self._queue.appendleft(flight)
         asyncio.get_running_loop().call_soon(self.pump)
 
-    def _leave(self, flight: Flight, except_worker: str = "") -> None:
-        """Cancel the attempt on its workers and forget where it ran."""
-        for worker in flight.workers() - {except_worker}:
-            self._to(worker, pb.ToWorker(cancel=flight.key))
-        self.router.settle(flight.request_id)
-        self._undecided.pop(flight.request_id, None)
-        flight.prefill = flight.decode = ""
-        flight.reserved = flight.attached = False
-        flight.lease = None
-        flight.unlisted = 0
-
     def _over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
-        self._leave(flight, except_worker)
+        self._attempts.leave(flight, except_worker)
         with contextlib.suppress(ValueError):
             self._queue.remove(flight)
         if flight.timeout is not None:
@@ -451,8 +328,3 @@ class Dispatcher:
         if self._flights.get(flight.request_id) is flight:
             text = f"no end after {self._timeout_s:g} s; ask for fewer tokens or raise frontDoor.requestTimeoutS"
             self._fail(flight, ServiceError(Cause.TIMEOUT, text))
-
-    def _to(self, worker: str, message: pb.ToWorker) -> None:
-        link = self.workers.get(worker)
-        if link is not None:
-            link.send(message)

@@ -58,14 +58,15 @@ class RequestRecord:
         self.end(name)
         self.stages.append(StageRecord(name, worker, self.elapsed_s(), self.attempt, reason, detail))
 
-    def end(self, name: str, detail: str = "") -> None:
-        """End the open stage `name`, if there is one."""
+    def end(self, name: str, detail: str = "") -> float:
+        """End the open stage `name`; returns how long it took in seconds, 0 if there is none."""
         for stage in reversed(self.stages):
             if stage.name == name and stage.seconds is None:
                 stage.seconds = self.elapsed_s() - stage.started_s
                 if detail:
                     stage.detail = f"{stage.detail}; {detail}" if stage.detail else detail
-                return
+                return stage.seconds
+        return 0.0
 
     def end_all(self) -> None:
         for stage in self.stages:

@@ -1,0 +1,159 @@
+"""One attempt of a request on the workers: place, dispatch, reserve, hand off, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.core.cluster import Role
+from orchestrator.core.decisions import Placement
+from orchestrator.core.request import RequestState
+from orchestrator.frontend.flight import Flight
+from orchestrator.frontend.link import WorkerLink
+from orchestrator.observability import Metrics
+from orchestrator.routing.router import Router
+from pd.v1 import worker_pb2 as pb
+
+
+class Attempts:
+    """Talks to workers and keeps the ledger. Whether a request is tried again, or is over, is the dispatcher's matter."""
+
+    def __init__(self, router: Router, workers: Mapping[str, WorkerLink], metrics: Metrics) -> None:
+        self._router = router
+        self._workers = workers
+        self._metrics = metrics
+        self._tickets = 0
+        self._undecided: dict[str, Flight] = {}
+
+    def start(self, flight: Flight) -> bool:
+        """Place and dispatch the current attempt; False if no worker can take it now."""
+        with self._metrics.decision.labels("prefill").time():
+            prefill = self._router.place_prefill(flight.view)
+        if prefill.worker is None:
+            return False
+        with self._metrics.decision.labels("decode").time():
+            decode = prefill if prefill.co_locate else self._router.place_decode(flight.view, prefill.worker)
+        if decode.worker is None:
+            return False
+        co_located = decode.co_locate or decode.worker == prefill.worker
+        worker = self._router.view.names[decode.worker if co_located else prefill.worker]
+        self._tickets += 1
+        flight.ticket = self._tickets
+        record = flight.record
+        record.co_located = co_located
+        record.enter(RequestState.PREFILLING)
+        self._metrics.attempts.inc()
+        self._metrics.queue.observe(record.end("queue"))
+        record.begin("prefill", worker, prefill.reason, prefill.detail)
+        self._bind(flight, worker, Role.PREFILL)
+        if co_located:
+            self._bind(flight, worker, Role.DECODE)
+        else:
+            self._reserve(flight, decode)
+        phase = pb.PHASE_BOTH if co_located else pb.PHASE_PREFILL
+        submit = pb.Submit(
+            key=flight.key,
+            tokens=flight.context,
+            first_index=len(flight.emitted),
+            sampling=flight.sampling(),
+            phase=phase,
+        )
+        self.send(worker, pb.ToWorker(submit=submit))
+        return True
+
+    def reserved(self, flight: Flight) -> None:
+        """The decode worker holds blocks for it."""
+        flight.reserved = True
+        flight.record.end("reserve")
+        self._hand_off(flight)
+
+    def unreserved(self, flight: Flight, why: str) -> None:
+        """The decode worker has no blocks for it, or none any more: `place_again` looks for another."""
+        flight.decode, flight.reserved = "", False
+        flight.record.end("reserve", why)
+        self._router.settle(flight.request_id, Role.DECODE)
+        self._undecided[flight.request_id] = flight
+
+    def place_again(self) -> list[Flight]:
+        """Reserve for those that lost their decode worker; returns the ones for which no separate decode worker is left."""
+        stranded = []
+        for flight in list(self._undecided.values()):
+            placement = self._router.place_decode(flight.view, self._router.row(flight.prefill))
+            if placement.worker is None:
+                continue
+            if placement.co_locate or self._router.view.names[placement.worker] == flight.prefill:
+                stranded.append(flight)
+            else:
+                del self._undecided[flight.request_id]
+                self._reserve(flight, placement)
+        return stranded
+
+    def leased(self, flight: Flight, lease: pb.KvBlocks) -> None:
+        """Prefill is done; its blocks wait to be pulled."""
+        flight.lease = lease
+        flight.record.enter(RequestState.TRANSFERRING)
+        flight.record.begin("handoff", flight.decode)
+        self._hand_off(flight)
+
+    def pulled(self, flight: Flight, pulled: pb.Pulled) -> None:
+        """The KV is on the decode worker: let the prefill worker have its blocks back."""
+        record = flight.record
+        record.kv_bytes += pulled.bytes
+        self._metrics.transfer_bytes.labels(self._metrics.worker_label(flight.decode)).inc(pulled.bytes)
+        self._metrics.transfer.observe(pulled.seconds)
+        moved = f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors"
+        record.end("handoff", moved)
+        self.send(flight.prefill, pb.ToWorker(release=flight.key))
+        self._router.settle(flight.request_id, Role.PREFILL)
+        flight.prefill, flight.lease = "", None
+        record.enter(RequestState.DECODING)
+        record.begin("decode", flight.decode)
+
+    def leave(self, flight: Flight, except_worker: str = "") -> None:
+        """Cancel the attempt on its workers and forget where it ran."""
+        for worker in flight.workers() - {except_worker}:
+            self.send(worker, pb.ToWorker(cancel=flight.key))
+        self._router.settle(flight.request_id)
+        self._undecided.pop(flight.request_id, None)
+        flight.prefill = flight.decode = ""
+        flight.reserved = flight.attached = False
+        flight.lease = None
+        flight.unlisted = 0
+
+    def send(self, worker: str, message: pb.ToWorker) -> None:
+        link = self._workers.get(worker)
+        if link is not None:
+            link.send(message)
+
+    def _bind(self, flight: Flight, worker: str, phase: Role) -> None:
+        self._router.account(flight.view, worker, phase)
+        if phase is Role.PREFILL:
+            flight.prefill = flight.record.prefill_worker = worker
+        else:
+            flight.decode = flight.record.decode_worker = worker
+
+    def _reserve(self, flight: Flight, placement: Placement) -> None:
+        assert placement.worker is not None
+        worker = self._router.view.names[placement.worker]
+        flight.record.begin("reserve", worker, placement.reason, placement.detail)
+        self._bind(flight, worker, Role.DECODE)
+        # Once the first token is out, the context holds one token whose KV nobody has computed.
+        tokens = flight.lease.tokens if flight.lease is not None else len(flight.context)
+        self.send(worker, pb.ToWorker(reserve=pb.Reserve(key=flight.key, tokens=tokens)))
+
+    def _hand_off(self, flight: Flight) -> None:
+        """Both sides are ready: let the decode worker pull."""
+        if not flight.reserved or flight.lease is None or flight.attached:
+            return
+        flight.attached = True
+        source = self._workers[flight.prefill].description
+        attach = pb.Attach(
+            key=flight.key,
+            tokens=flight.context,
+            first_index=len(flight.emitted),
+            sampling=flight.sampling(),
+            source_worker=source.name,
+            source_incarnation=source.incarnation,
+            source_transport=source.transport_metadata,
+            source=flight.lease,
+        )
+        self.send(flight.decode, pb.ToWorker(attach=attach))
