@@ -16,8 +16,16 @@ def generate(output: Path) -> None:
     files = sorted(str(p.relative_to(HERE)) for p in HERE.glob("pd/v1/*.proto"))
     well_known = str(resources.files("grpc_tools") / "_proto")
     code = protoc.main(
-        ["protoc", f"-I{HERE}", f"-I{well_known}", f"--python_out={output}", f"--grpc_python_out={output}"]
-        + [f"--mypy_out=quiet:{output}", f"--mypy_grpc_out=quiet:{output}", *files]
+        [
+            "protoc",
+            f"-I{HERE}",
+            f"-I{well_known}",
+            f"--python_out={output}",
+            f"--grpc_python_out={output}",
+            f"--mypy_out=quiet:{output}",
+            f"--mypy_grpc_out=quiet:{output}",
+            *files,
+        ]
     )
     if code:
         raise SystemExit(code)

@@ -82,10 +82,10 @@ def connect(timeout_s: float = 10.0) -> Iterator[Client]:
     """A client of the cluster. gRPC errors raised inside the block become CliError."""
     address = find_cluster()
     import grpc
-    from pd.v1.admin_pb2_grpc import AdminStub
-    from pd.v1.routing_pb2_grpc import RouterStub
 
     from orchestrator.cli.calls import CallDefaults, explain_rpc_error
+    from pd.v1.admin_pb2_grpc import AdminStub
+    from pd.v1.routing_pb2_grpc import RouterStub
 
     key = os.environ.get("TANDEM_API_KEY", "")
     options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.enable_http_proxy", 0)]
