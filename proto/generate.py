@@ -9,24 +9,15 @@ from pathlib import Path
 from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
+OUTPUTS = {"python": "", "grpc_python": "", "mypy": "quiet:", "mypy_grpc": "quiet:"}
 
 
 def generate(output: Path) -> None:
     """Write the generated package under `output`; raises SystemExit with protoc's code if a file is wrong."""
     files = sorted(str(p.relative_to(HERE)) for p in HERE.glob("pd/v1/*.proto"))
     well_known = str(resources.files("grpc_tools") / "_proto")
-    code = protoc.main(
-        [
-            "protoc",
-            f"-I{HERE}",
-            f"-I{well_known}",
-            f"--python_out={output}",
-            f"--grpc_python_out={output}",
-            f"--mypy_out=quiet:{output}",
-            f"--mypy_grpc_out=quiet:{output}",
-            *files,
-        ]
-    )
+    outputs = [f"--{kind}_out={option}{output}" for kind, option in OUTPUTS.items()]
+    code = protoc.main(["protoc", f"-I{HERE}", f"-I{well_known}", *outputs, *files])
     if code:
         raise SystemExit(code)
 
