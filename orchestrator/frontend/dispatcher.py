@@ -59,6 +59,7 @@ class Dispatcher:
         self._queue: deque[Flight] = deque()
         self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
         self._closing = False
+        self._pump_is_due = False
         self._attempts = Attempts(router, self.workers, metrics)
 
     @property
@@ -123,6 +124,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Start what the admission policy lets in, in its order, until a request finds no worker."""
+        self._pump_is_due = False
         for flight in self._attempts.place_again():
             self._retry(flight, "no_decode_worker", "no decode worker is left")
         self._metrics.queue_depth.set(len(self._queue))
@@ -298,7 +300,7 @@ class Dispatcher:
         record.attempt += 1
         record.begin("queue", detail=why)
         self._queue.appendleft(flight)
-        asyncio.get_running_loop().call_soon(self.pump)
+        self._pump_soon()
 
     def _over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
         self._attempts.leave(flight, except_worker)
@@ -312,7 +314,13 @@ class Dispatcher:
         flight.record.enter(state)
         self._history.append(flight.record)
         if self._queue and not self._closing:
-            self.pump()
+            self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        """Pump when what happens now has been dealt with: whoever walks over flights must not meet them started or ended meanwhile."""
+        if not self._pump_is_due:
+            self._pump_is_due = True
+            asyncio.get_running_loop().call_soon(self.pump)
 
     def _fail(self, flight: Flight, error: ServiceError) -> None:
         flight.record.error = error.message
