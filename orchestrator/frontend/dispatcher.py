@@ -19,7 +19,7 @@ from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.flight import DeltaStream, Flight, Gap
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
-from orchestrator.frontend.service import Cause, ModelInfo, ServiceError, Submission
+from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.routing.router import Report, Router
@@ -112,7 +112,8 @@ class Dispatcher:
     def cancel(self, request_id: str) -> bool:
         flight = self._flights.get(request_id)
         if flight is not None:
-            self._abandon(flight)
+            self._over(flight, RequestState.CANCELLED)
+            flight.stream.put(Delta(len(flight.emitted), (), finish=Finish.CANCELLED))
         return flight is not None
 
     async def close(self) -> None:
