@@ -25,7 +25,8 @@ class RequestState(StrEnum):
 
 _S = RequestState
 _NEXT: dict[RequestState, frozenset[RequestState]] = {
-    _S.QUEUED: frozenset({_S.PREFILLING, _S.FAILED, _S.CANCELLED}),
+    # A stop string may be found in what an attempt emitted before it was lost.
+    _S.QUEUED: frozenset({_S.PREFILLING, _S.FINISHED, _S.FAILED, _S.CANCELLED}),
     _S.PREFILLING: frozenset({_S.TRANSFERRING, _S.DECODING, _S.FINISHED, _S.QUEUED, _S.FAILED, _S.CANCELLED}),
     _S.TRANSFERRING: frozenset({_S.DECODING, _S.FINISHED, _S.QUEUED, _S.FAILED, _S.CANCELLED}),
     _S.DECODING: frozenset({_S.FINISHED, _S.QUEUED, _S.FAILED, _S.CANCELLED}),

@@ -163,7 +163,7 @@ class Dispatcher:
             view.max_tokens,
             arrived_at=time.time(),
         )
-        stream = DeltaStream(lambda: self._abandon(flight))
+        stream = DeltaStream(lambda state: self._leave(flight, state))
         flight = Flight(submission, view, record, stream)
         return flight
 
@@ -328,10 +328,12 @@ class Dispatcher:
         self._over(flight, RequestState.FAILED)
         flight.stream.put(error)
 
-    def _abandon(self, flight: Flight) -> None:
-        """The client is gone, or has all it wants."""
+    def _leave(self, flight: Flight, state: RequestState) -> None:
+        """The client is gone, or has all it wants (`finished`)."""
         if self._flights.get(flight.request_id) is flight:
-            self._over(flight, RequestState.CANCELLED)
+            if state is RequestState.FINISHED:
+                flight.record.finish_reason = Finish.STOP
+            self._over(flight, state)
 
     def _time_out(self, flight: Flight) -> None:
         if self._flights.get(flight.request_id) is flight:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from orchestrator.core.request import RequestView
+from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.service import Delta, Logprob, ServiceError, Submission
@@ -20,9 +20,9 @@ class Gap(Exception):
 class DeltaStream(AsyncIterator[Delta]):
     """What `submit` returns. Ends after the delta that carries `finish`."""
 
-    def __init__(self, abandon: Callable[[], None]) -> None:
+    def __init__(self, leave: Callable[[RequestState], None]) -> None:
         self._queue: asyncio.Queue[Delta | ServiceError] = asyncio.Queue()
-        self._abandon = abandon
+        self._leave = leave
         self._over = False
 
     def put(self, item: Delta | ServiceError) -> None:
@@ -40,7 +40,12 @@ class DeltaStream(AsyncIterator[Delta]):
     async def aclose(self) -> None:
         """Cancel the request unless it is over."""
         self._over = True
-        self._abandon()
+        self._leave(RequestState.CANCELLED)
+
+    def complete(self) -> None:
+        """The client has all it wants: end the request as finished unless it is over."""
+        self._over = True
+        self._leave(RequestState.FINISHED)
 
 
 @dataclass(slots=True, eq=False)

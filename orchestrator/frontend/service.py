@@ -87,7 +87,8 @@ class TokenService(Protocol):
         """Start a request; raises ServiceError at once if it is refused.
 
         Iterate for its deltas; iteration raises ServiceError when the request fails for good. Closing the iterator (`aclose`)
-        cancels the request on every worker.
+        cancels the request on every worker. An iterator may have `complete()`, which does so too, but says that the request is
+        finished: a stop string was found.
         """
 
     def cancel(self, request_id: str) -> bool:

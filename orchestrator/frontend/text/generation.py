@@ -26,7 +26,7 @@ async def generate(
     """Pieces up to and with the one that has `finish`.
 
     Raises ServiceError when the request is refused or fails, GenerationCancelled when it was cancelled elsewhere. Closing
-    this generator, or a stop string, closes the service's stream and so cancels the request on the workers.
+    this generator, or a stop string, ends the request on the workers.
     """
     stream = service.submit(submission)
     try:
@@ -41,11 +41,18 @@ async def generate(
             finished = piece.finish is not None
             yield piece
             if assembler.stopped:
+                _complete(stream)
                 return
         if not finished:
             raise ServiceError(Cause.WORKER, "the token stream ended before the request did")
     finally:
         await _close(stream)
+
+
+def _complete(stream: AsyncIterator[Delta]) -> None:
+    complete = getattr(stream, "complete", None)
+    if complete is not None:
+        complete()
 
 
 async def _close(stream: AsyncIterator[Delta]) -> None:
