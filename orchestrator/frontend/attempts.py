@@ -68,6 +68,7 @@ class Attempts:
 
     def unreserved(self, flight: Flight, why: str) -> None:
         """The decode worker has no blocks for it, or none any more: `place_again` looks for another."""
+        flight.unlisted.pop(flight.decode, None)
         flight.decode, flight.reserved = "", False
         flight.record.end("reserve", why)
         self._router.settle(flight.request_id, Role.DECODE)
@@ -117,7 +118,7 @@ class Attempts:
         flight.prefill = flight.decode = ""
         flight.reserved = flight.attached = False
         flight.lease = None
-        flight.unlisted = 0
+        flight.unlisted.clear()
 
     def send(self, worker: str, message: pb.ToWorker) -> None:
         link = self._workers.get(worker)

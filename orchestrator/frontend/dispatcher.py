@@ -283,8 +283,9 @@ class Dispatcher:
                 self._attempts.send(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
         for flight in list(self._flights.values()):
             if link.name in flight.workers():
-                flight.unlisted = 0 if (flight.request_id, flight.ticket) in held else flight.unlisted + 1
-                if flight.unlisted >= UNLISTED_BEATS:
+                listed = (flight.request_id, flight.ticket) in held
+                flight.unlisted[link.name] = 0 if listed else flight.unlisted.get(link.name, 0) + 1
+                if flight.unlisted[link.name] >= UNLISTED_BEATS:
                     self._retry(flight, "unlisted", f"{link.name} does not hold it any more")
 
     def _retry(self, flight: Flight, cause: str, why: str) -> None:

@@ -53,6 +53,7 @@ class Flight:
     """`prefill` and `decode` name the workers of the current attempt ("" where none); `lease` is set from first token to pull.
 
     `ticket` is the attempt on the wire. No two attempts of a front door share one, so an id that is used again is no trap.
+    `unlisted` counts, for each worker, the heartbeats in a row that did not list it.
     """
 
     submission: Submission
@@ -66,7 +67,7 @@ class Flight:
     reserved: bool = False
     attached: bool = False
     lease: pb.KvBlocks | None = None
-    unlisted: int = 0
+    unlisted: dict[str, int] = field(default_factory=dict)
     cached_tokens: int = 0
     timeout: asyncio.TimerHandle | None = None
 
