@@ -6,6 +6,7 @@ A benchmark is a function that fills a `Bench`; its module ends with `run("name"
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.metadata
 import json
 import operator
@@ -81,7 +82,7 @@ class Bench:
 
 
 def environment() -> dict[str, Any]:
-    """Machine, load and versions, so that figures of different machines are not mixed up."""
+    """Date, command, machine, load and versions, so that figures of different machines are not mixed up."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -89,6 +90,8 @@ def environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from orchestrator.core.process_file import read_process_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,4 @@ class FrontDoorConfig:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read FILE; raises ValueError naming a field that is missing or unknown."""
-        document = json.loads(path.read_text())
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(document.keys() - known):
-            raise ValueError(f"{path}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
-        try:
-            return cls(**document)
-        except TypeError as error:
-            raise ValueError(f"{path}: {error}") from None
+        return read_process_file(cls, path)
