@@ -62,19 +62,24 @@ class Discovery:
                     await self.apply(snapshot)
             except StoreError as error:
                 log.warning("store: %s", error)
+            except Exception:  # a document that makes no sense must not end discovery for good
+                log.exception("revision %d of the store", revision)
             await asyncio.sleep(POLL_S)
 
     async def apply(self, snapshot: Snapshot) -> None:
         """Make links, roles and policies match the snapshot."""
         self._desired = snapshot.desired
-        for name, doc in snapshot.endpoints.items():
-            link = self._links.get(name)
-            alive = doc["state"] == "ready" and name in snapshot.desired
-            if link is not None and (not alive or link.incarnation != doc["incarnation"]):
+        alive = {
+            name: doc
+            for name, doc in snapshot.endpoints.items()
+            if doc["state"] == "ready" and name in snapshot.desired
+        }
+        for name, link in list(self._links.items()):
+            if name not in alive or alive[name]["incarnation"] != link.incarnation:
                 del self._links[name]
                 await link.close()
-                link = None
-            if alive and link is None:
+        for name, doc in alive.items():
+            if name not in self._links:
                 self._links[name] = WorkerLink(name, doc["address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)

@@ -114,4 +114,7 @@ class WorkerLink:
     def _down(self, why: str) -> None:
         if self.connected:
             self.connected = False
-            self._events.link_down(self, why)
+            try:
+                self._events.link_down(self, why)
+            except Exception:  # whatever the loss led to, the worker must be dialled again
+                log.exception("loss of %s", self.name)

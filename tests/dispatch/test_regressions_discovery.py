@@ -1,0 +1,96 @@
+"""What a front door makes of workers that leave, and of a policy or a document that it cannot use."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from orchestrator.core.cluster import Role
+from orchestrator.frontend.discovery import Discovery
+from orchestrator.frontend.link import WorkerLink
+from orchestrator.state.open import open_store
+from pd.v1 import worker_pb2 as pb
+from pd.v1 import worker_pb2_grpc
+from tests.dispatch.links import dispatcher
+
+ENDPOINT = {"name": "w0", "address": "127.0.0.1:1", "incarnation": 1, "state": "ready"}
+DESIRED = {"name": "w0", "role": "both", "drain": None, "drained": False}
+
+
+@pytest.fixture
+async def followed(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/state.db")
+    service, _ = dispatcher()
+    discovery = Discovery(store, service, "test")
+    follower = asyncio.create_task(discovery.run())
+    yield store, service, follower
+    follower.cancel()
+    await discovery.close()
+    store.close()
+
+
+def links():
+    return [task for task in asyncio.all_tasks() if task.get_name() == "link-w0"]
+
+
+async def until(condition, within_s=10.0):
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_a_worker_whose_endpoint_is_gone_is_not_dialled_for_ever(followed):
+    store, _, _ = followed
+    store.put("worker", "w0", DESIRED)
+    store.put("endpoint", "w0", ENDPOINT)
+    await until(links)
+    store.delete("endpoint", "w0")
+    store.delete("worker", "w0")
+    await until(lambda: not links())
+
+
+async def test_a_document_that_makes_no_sense_does_not_end_discovery(followed):
+    store, service, follower = followed
+    store.put("worker", "w0", {**DESIRED, "role": "juggle"})
+    store.put("endpoint", "w0", ENDPOINT)
+    await until(links)
+    store.put("worker", "w0", DESIRED)
+    await until(lambda: list(service.router.view.names) == ["w0"])
+    assert service.router.view.role[service.router.row("w0")] == Role.BOTH
+    assert not follower.done()
+
+
+class Worker(worker_pb2_grpc.WorkerServicer):
+    """Welcomes whoever comes and hangs up."""
+
+    async def Session(self, requests, context):
+        yield pb.FromWorker(welcome=pb.WorkerDescription(name="w0", incarnation=1))
+
+
+class Events:
+    """Cannot take the loss of a link, as with a policy that raises."""
+
+    def __init__(self):
+        self.ups = 0
+
+    def link_up(self, link):
+        self.ups += 1
+
+    def link_down(self, link, why):
+        raise RuntimeError("a policy failed")
+
+    def link_message(self, link, message):
+        pass
+
+
+async def test_a_link_dials_again_whatever_its_loss_led_to():
+    server = grpc.aio.server()
+    worker_pb2_grpc.add_WorkerServicer_to_server(Worker(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    events = Events()
+    link = WorkerLink("w0", f"127.0.0.1:{port}", 1, "test", events)
+    await until(lambda: events.ups >= 2)
+    await link.close()
+    await server.stop(None)
