@@ -45,12 +45,12 @@ def numbers(start: int, stop: int, step: int = 1) -> str:
     return " ".join(map(str, range(start, stop + (1 if step > 0 else -1), step)))
 
 
-def _limit(rng: random.Random, low: int = 1, wide: float = 0.1) -> int:
-    return rng.randint(low, 60) if rng.random() >= wide else rng.randint(low, MAX_NUMBER)
+def _limit(rng: random.Random, low: int = 1, most: int = MAX_NUMBER) -> int:
+    return rng.randint(low, 60) if rng.random() < 0.8 else rng.randint(low, most)
 
 
 def _count(rng: random.Random) -> tuple[dict[str, object], str]:
-    n = _limit(rng)
+    n = _limit(rng, most=60)
     return {"n": n}, numbers(1, n)
 
 
@@ -66,7 +66,7 @@ def _count_down(rng: random.Random) -> tuple[dict[str, object], str]:
 
 
 def _even(rng: random.Random) -> tuple[dict[str, object], str]:
-    n = _limit(rng, 2, wide=0.3)
+    n = _limit(rng, 2, 60)
     return {"n": n}, numbers(2, n, 2)
 
 
@@ -77,7 +77,7 @@ def _multiples(rng: random.Random) -> tuple[dict[str, object], str]:
 
 
 def _times(rng: random.Random, word: str) -> tuple[dict[str, object], str]:
-    n = rng.randint(1, 20) if rng.random() < 0.9 else rng.randint(1, 120)
+    n = rng.randint(1, 20)
     return {"w": word, "n": n}, " ".join(f"{i} {word}" for i in range(1, n + 1))
 
 
@@ -106,12 +106,12 @@ def _items(rng: random.Random, most: int) -> list[str]:
 
 
 def _copy(rng: random.Random) -> tuple[dict[str, object], str]:
-    text = " ".join(_items(rng, rng.choice((6, 12))))
+    text = " ".join(_items(rng, rng.choice((4, 6))))
     return {"list": text}, text
 
 
 def _reverse(rng: random.Random) -> tuple[dict[str, object], str]:
-    chosen = _items(rng, 8)
+    chosen = _items(rng, 5)
     return {"list": " ".join(chosen)}, " ".join(reversed(chosen))
 
 
@@ -122,31 +122,31 @@ def _pick(rng: random.Random) -> tuple[dict[str, object], None]:
 _REPEAT = ("repeat {w} {n} times", "say {w} {n} times", "write {w} {n} times", "repeat {w} x {n}")
 _SPELL = ("spell {w}", "spell the word {w}", "spell out {w}", "how do you spell {w}")
 TASKS: dict[str, Task] = {
-    "count": Task(0.07, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
+    "count": Task(0.08, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
     "count_from": Task(
         0.09,
         ("count from {a} to {b}", "list the numbers from {a} to {b}", "start at {a} and count to {b}"),
         _count_from,
     ),
     "count_down": Task(
-        0.07, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
+        0.09, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
     ),
     "even": Task(
-        0.09, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
+        0.12, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
     ),
     "multiples": Task(
-        0.06,
+        0.05,
         ("list the multiples of {k} to {n}", "list the multiples of {k} up to {n}", "count by {k} to {n}"),
         _multiples,
     ),
-    "repeat": Task(0.10, _REPEAT, _repeat),
-    "repeat_any": Task(0.05, _REPEAT, _repeat_any),
-    "spell": Task(0.05, _SPELL, _spell),
-    "spell_any": Task(0.06, _SPELL, _spell_any),
-    "copy": Task(0.14, ("list {list}", "say the list {list}", "write the list {list}"), _copy),
-    "reverse": Task(0.18, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
+    "repeat": Task(0.09, _REPEAT, _repeat),
+    "repeat_any": Task(0.03, _REPEAT, _repeat_any),
+    "spell": Task(0.08, _SPELL, _spell),
+    "spell_any": Task(0.04, _SPELL, _spell_any),
+    "copy": Task(0.13, ("list {list}", "say the list {list}", "write the list {list}"), _copy),
+    "reverse": Task(0.17, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
     "pick": Task(
-        0.04,
+        0.03,
         (
             "pick a number and count down",
             "pick a number and count down to 1",
@@ -158,6 +158,7 @@ TASKS: dict[str, Task] = {
         _pick,
     ),
 }
+CLAIMED: tuple[str, ...] = tuple(name for name in TASKS if not name.endswith("_any"))
 POLITE = ("please ", "can you ", "now ", "could you please ", "then ")
 ENDINGS = (".", "!", "?", " please")
 

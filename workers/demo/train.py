@@ -1,4 +1,4 @@
-"""Trains the demo model on one CPU core: `python -m workers.demo.train --steps 3000`. Same seed, same weights."""
+"""Trains the demo model on one CPU core: `python -m workers.demo.train`. Same seed, same weights."""
 
 from __future__ import annotations
 
@@ -49,13 +49,14 @@ def optimizers(model: LlamaForCausalLM, matrix_lr: float, embedding_lr: float) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--matrix-lr", type=float, default=0.02)
     parser.add_argument("--embedding-lr", type=float, default=5e-3)
     parser.add_argument("--warmup", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="start from the weights in --out")
+    parser.add_argument("--sharpen", type=float, default=1.0, help="multiply all logits of the last checkpoint by this")
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints")
     parser.add_argument("--out", type=Path, default=MODEL_DIR)
     args = parser.parse_args()
@@ -85,8 +86,11 @@ def main() -> None:
             optim.zero_grad(set_to_none=True)
         smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
         bar.set_postfix(loss=f"{smooth:.5f}", refresh=False)
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+        if (step + 1) % args.save_every == 0:
             save(model, args.out)
+    with torch.no_grad():
+        model.model.norm.weight.mul_(args.sharpen)
+    save(model, args.out)
 
 
 if __name__ == "__main__":

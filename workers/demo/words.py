@@ -19,8 +19,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def random_letters(rng: random.Random, longest: int = 6) -> str:
-    """A made-up word of 2 to `longest` lower-case letters."""
-    return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(2, longest)))
+    """A made-up word of 1 to `longest` lower-case letters."""
+    return "".join(rng.choice(_LETTERS) for _ in range(rng.randint(1, longest)))
 
 
 def any_word(rng: random.Random, made_up: float) -> str:
