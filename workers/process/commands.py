@@ -9,8 +9,8 @@ from collections.abc import Callable
 from orchestrator.policies.registry import make
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Engine, Full, Invalid, Key
-from workers.process.config import peer_name
 from workers.process.messages import key_from, key_to, kv_from, request_from
+from workers.process.peers import Peers
 from workers.process.sessions import Sessions
 from workers.transfer.base import PullResult, Transport
 
@@ -25,9 +25,10 @@ Post = Callable[[Callable[[], None]], None]
 class Commands:
     """Engine, transport and sessions joined. `post` brings the end of a pull back to the engine thread."""
 
-    def __init__(self, engine: Engine, transport: Transport, sessions: Sessions, post: Post) -> None:
+    def __init__(self, engine: Engine, transport: Transport, peers: Peers, sessions: Sessions, post: Post) -> None:
         self._engine = engine
         self._transport = transport
+        self._peers = peers
         self._sessions = sessions
         self._post = post
         self.pulls = (0, 0, 0)
@@ -99,9 +100,8 @@ class Commands:
         if len(destination.blocks) != len(source.blocks):
             self.refuse(key, "invalid", f"{len(source.blocks)} blocks for {len(destination.blocks)} reserved ones")
             return
-        peer = peer_name(message.source_worker, message.source_incarnation)
+        peer = self._peers.connect(message.source_worker, message.source_incarnation, message.source_transport)
         self._engine.pin(key)
-        self._transport.connect(peer, message.source_transport)
 
         def finish(result: PullResult) -> None:
             self._engine.unpin(key)

@@ -15,6 +15,7 @@ from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, Engine
 from workers.process.commands import Commands
 from workers.process.messages import key_to, status_to, tokens_to
+from workers.process.peers import Peers
 from workers.process.sessions import Send, Sessions
 from workers.transfer.base import Transport
 
@@ -39,7 +40,8 @@ class EngineLoop:
         self.transport = transport
         self.sessions = Sessions()
         self.inbox: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self._commands = Commands(engine, transport, self.sessions, self.post)
+        self.peers = Peers(transport)
+        self._commands = Commands(engine, transport, self.peers, self.sessions, self.post)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
         self._dirty = False

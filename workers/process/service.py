@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 
 from pd.v1 import worker_pb2 as pb
-from workers.process.config import peer_name
 from workers.process.loop import EngineLoop
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,8 +61,7 @@ class WorkerService:
         return description
 
     async def connect_peer(self, request: pb.ConnectPeerRequest, context: Context) -> pb.ConnectPeerReply:
-        peer = peer_name(request.peer, request.incarnation)
-        self._loop.transport.connect(peer, request.transport_metadata)
+        peer = self._loop.peers.connect(request.peer, request.incarnation, request.transport_metadata)
         return pb.ConnectPeerReply(connected=peer in self._loop.transport.connected())
 
     async def check_integrity(self, request: pb.CheckIntegrityRequest, context: Context) -> pb.WorkerStatus:
