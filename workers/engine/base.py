@@ -152,3 +152,6 @@ class Engine(Protocol):
 
     def cache_events(self) -> tuple[list[int], list[int]]:
         """Prefix block hashes (core.hashing) stored and removed since the last call."""
+
+    def cached_hashes(self) -> list[int]:
+        """Prefix block hashes that are stored now, for somebody who has heard none of the events."""

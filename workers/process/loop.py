@@ -76,6 +76,8 @@ class EngineLoop:
     def open_session(self, front_door: str, send: Send) -> None:
         for key in self.sessions.open(front_door, send):
             self.engine.cancel(key)
+        cached = self.engine.cached_hashes()
+        send(pb.FromWorker(cache=pb.CacheEvents(stored=cached)).SerializeToString())
         self._next_beat_s = 0.0
 
     def lose_session(self, front_door: str, send: Send) -> None:

@@ -95,6 +95,10 @@ class BlockManager:
         """Hashes stored and removed since the last call."""
         return self._cache.events()
 
+    def cached_hashes(self) -> list[int]:
+        """Hashes that `match` finds now."""
+        return self._cache.hashes()
+
     def check(self, users: Iterable[Sequence[int]]) -> None:
         """Recount from the block lists of every user; raises AssertionError."""
         expected: Counter[int] = Counter()

@@ -196,6 +196,10 @@ class TorchEngine:
         """Prefix block hashes stored and removed since the last call."""
         return self._blocks.events()
 
+    def cached_hashes(self) -> list[int]:
+        """Prefix block hashes that are stored now."""
+        return self._blocks.cached_hashes()
+
     def check_integrity(self) -> None:
         """Recount every block, queue and statistic; raises AssertionError."""
         self._accounts.check()

@@ -78,6 +78,10 @@ class PrefixCache:
         self._removed.clear()
         return out
 
+    def hashes(self) -> list[int]:
+        """Hashes of all cached blocks, in the order in which they were stored."""
+        return list(self._block_of)
+
     def check(self, references: Iterable[int]) -> None:
         """Recount against `references` (users per block); raises AssertionError."""
         counts = list(references)
