@@ -39,9 +39,10 @@ async def generate(
             piece = assembler.push(delta)
             meter.tokens(len(piece.tokens))
             finished = piece.finish is not None
+            if assembler.stopped:
+                _complete(stream)  # before the last write, which a slow client may hold up
             yield piece
             if assembler.stopped:
-                _complete(stream)
                 return
         if not finished:
             raise ServiceError(Cause.WORKER, "the token stream ended before the request did")
