@@ -13,7 +13,7 @@ from workers.transfer.base import KvPool, PullResult, TransferError
 from workers.transfer.checksum import ChecksumServer
 from workers.transfer.metadata import PeerMetadata
 from workers.transfer.nixl_agent import Agent
-from workers.transfer.nixl_peer import NixlPeer, PeerState
+from workers.transfer.nixl_peer import NixlPeer, PeerState, as_transfer_error
 from workers.transfer.pending import Pull
 
 # An idle side wakes this often to let peers connect (about four exchanges, at start only).
@@ -171,9 +171,10 @@ class NixlTransport:
             if any(peer.metadata.incarnation == metadata.incarnation for peer in self._retired):
                 raise TransferError(f"an earlier READ from {name} has not ended")
             self._peers[name] = NixlPeer(self._agent, self._pool, metadata, self._connect_timeout_s)
-        except TransferError as error:
-            self._retire(name, error)
-            self._refused[name] = error
+        except Exception as error:  # NIXL's own errors too: the thread serves other peers
+            reason = as_transfer_error("cannot connect", error)
+            self._retire(name, reason)
+            self._refused[name] = reason
 
     def _on_disconnect(self, name: str) -> None:
         self._retire(name, TransferError(f"{name} was disconnected"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -63,7 +64,7 @@ class NixlPeer:
             self._post(agent.read_generations(metadata, self._scratch, 0, 1))  # the first READ connects
         except Exception as error:
             self._release()
-            self.fail(_as_transfer_error("cannot connect", error))
+            self.fail(as_transfer_error("cannot connect", error))
 
     @property
     def in_flight(self) -> bool:
@@ -97,7 +98,7 @@ class NixlPeer:
             self._advance(now_s)
         except Exception as error:
             self._release()
-            self.fail(_as_transfer_error("transfer failed", error))
+            self.fail(as_transfer_error("transfer failed", error))
 
     def _advance(self, now_s: float) -> None:
         if self._handle is not None:
@@ -186,26 +187,32 @@ class NixlPeer:
     def _release(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            try:
-                self._agent.nixl.release_xfer_handle(handle)
-            except Exception as error:  # the agent tries again when it is destroyed
-                log.warning("NIXL kept a transfer handle of %s: %s", self.metadata.incarnation, error)
+            self._give_back("a transfer handle", self._agent.nixl.release_xfer_handle, handle)
 
     def drop(self) -> None:
-        """Release everything. Only when nothing is in flight, or right before the agent itself is destroyed."""
+        """Release everything. Only when nothing is in flight, or right before the agent itself is destroyed. Never raises."""
         self._release()
-        if self._blocks is not None:
-            self._blocks.release()
-            self._blocks = None
+        blocks, self._blocks = self._blocks, None
+        if blocks is not None:
+            self._give_back("the block list", blocks.release)
         if self._added:
-            self._agent.nixl.remove_remote_agent(self.metadata.incarnation)
             self._added = False
-        if self._registration is not None:
-            self._agent.nixl.deregister_memory(self._registration)
-            self._registration = None
+            self._give_back("the agent", self._agent.nixl.remove_remote_agent, self.metadata.incarnation)
+        registration, self._registration = self._registration, None
+        if registration is not None:
+            self._give_back("the scratch memory", self._agent.nixl.deregister_memory, registration)
+
+    def _give_back(self, what: str, release: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            release(*arguments)
+        except (
+            Exception
+        ) as error:  # one dead peer must not end the thread that serves all; the agent's end frees the rest
+            log.warning("NIXL kept %s of %s: %s", what, self.metadata.incarnation, error)
 
 
-def _as_transfer_error(what: str, error: Exception) -> TransferError:
+def as_transfer_error(what: str, error: Exception) -> TransferError:
+    """`error` itself if it is one already."""
     if isinstance(error, TransferError):
         return error
     return TransferError(f"{what}: {type(error).__name__}: {error}")
