@@ -8,6 +8,13 @@ import requests
 pytestmark = pytest.mark.cluster
 
 
+def test_get_workers_has_the_promised_fields(live):
+    items = json.loads(live.pdctl("get", "workers", "-o", "json"))["items"]
+    assert {item["name"] for item in items} == {"prefill-0", "decode-0", "decode-1"}
+    wanted = {"name", "pool", "role", "state", "pid", "node", "running", "waiting", "kv_used_blocks", "kv_total_blocks"}
+    assert all(wanted <= item.keys() and item["pid"] > 0 for item in items)
+
+
 def ask(live, text="count to 30"):
     body = {"model": "demo", "messages": [{"role": "user", "content": text}], "temperature": 0}
     reply = requests.post(f"{live.url}/v1/chat/completions", json=body, timeout=60)
