@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 
 from orchestrator.core.cluster import Role
@@ -21,7 +22,8 @@ class Attempts:
         self._router = router
         self._workers = workers
         self._metrics = metrics
-        self._tickets = 0
+        # Not from 1: workers may still hold attempts of a front door of this name that died.
+        self._tickets = secrets.randbits(31)
         self._undecided: dict[str, Flight] = {}
 
     def start(self, flight: Flight) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,11 +44,9 @@ class Discovery:
     store: Store
     dispatcher: Dispatcher
     front_door: str
-    closed: set[str] = field(default_factory=set)
     _links: dict[str, WorkerLink] = field(default_factory=dict)
     _policies: Documents = field(default_factory=dict)
     _desired: Documents = field(default_factory=dict)
-    on_change: Callable[[], None] = lambda: None
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -58,8 +55,8 @@ class Discovery:
             try:
                 if await asyncio.to_thread(self.store.revision) != revision:
                     snapshot = await asyncio.to_thread(read, self.store)
-                    revision = snapshot.revision
                     await self.apply(snapshot)
+                    revision = snapshot.revision
             except StoreError as error:
                 log.warning("store: %s", error)
             except Exception:  # a document that makes no sense must not end discovery for good
@@ -85,7 +82,6 @@ class Discovery:
             self._open(name)
         self._set_policies(snapshot.policies)
         self.dispatcher.pump()
-        self.on_change()
 
     async def close(self) -> None:
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
