@@ -46,11 +46,11 @@ def numbers(start: int, stop: int, step: int = 1) -> str:
 
 
 def _limit(rng: random.Random, low: int = 1, most: int = MAX_NUMBER) -> int:
-    return rng.randint(low, 60) if rng.random() < 0.8 else rng.randint(low, most)
+    return rng.randint(low, 60) if rng.random() < 0.5 else rng.randint(low, most)
 
 
 def _count(rng: random.Random) -> tuple[dict[str, object], str]:
-    n = _limit(rng, most=60)
+    n = _limit(rng)
     return {"n": n}, numbers(1, n)
 
 
@@ -66,7 +66,7 @@ def _count_down(rng: random.Random) -> tuple[dict[str, object], str]:
 
 
 def _even(rng: random.Random) -> tuple[dict[str, object], str]:
-    n = _limit(rng, 2, 60)
+    n = _limit(rng, 2)
     return {"n": n}, numbers(2, n, 2)
 
 
@@ -122,29 +122,29 @@ def _pick(rng: random.Random) -> tuple[dict[str, object], None]:
 _REPEAT = ("repeat {w} {n} times", "say {w} {n} times", "write {w} {n} times", "repeat {w} x {n}")
 _SPELL = ("spell {w}", "spell the word {w}", "spell out {w}", "how do you spell {w}")
 TASKS: dict[str, Task] = {
-    "count": Task(0.08, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
+    "count": Task(0.13, ("count to {n}", "count up to {n}", "count from 1 to {n}", "list the numbers to {n}"), _count),
     "count_from": Task(
-        0.09,
+        0.08,
         ("count from {a} to {b}", "list the numbers from {a} to {b}", "start at {a} and count to {b}"),
         _count_from,
     ),
     "count_down": Task(
-        0.09, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
+        0.11, ("count down from {n}", "count backwards from {n}", "count down from {n} to 1"), _count_down
     ),
     "even": Task(
-        0.12, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
+        0.11, ("list the even numbers to {n}", "list the even numbers up to {n}", "even numbers to {n}"), _even
     ),
     "multiples": Task(
         0.05,
         ("list the multiples of {k} to {n}", "list the multiples of {k} up to {n}", "count by {k} to {n}"),
         _multiples,
     ),
-    "repeat": Task(0.09, _REPEAT, _repeat),
+    "repeat": Task(0.08, _REPEAT, _repeat),
     "repeat_any": Task(0.03, _REPEAT, _repeat_any),
-    "spell": Task(0.08, _SPELL, _spell),
+    "spell": Task(0.07, _SPELL, _spell),
     "spell_any": Task(0.04, _SPELL, _spell_any),
-    "copy": Task(0.13, ("list {list}", "say the list {list}", "write the list {list}"), _copy),
-    "reverse": Task(0.17, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
+    "copy": Task(0.12, ("list {list}", "say the list {list}", "write the list {list}"), _copy),
+    "reverse": Task(0.15, ("reverse {list}", "reverse the list {list}", "say backwards {list}"), _reverse),
     "pick": Task(
         0.03,
         (
