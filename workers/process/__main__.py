@@ -22,8 +22,8 @@ from pd.v1 import worker_pb2 as pb
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.engine import DTYPES, TorchEngine
 from workers.process.config import ProcessConfig
+from workers.process.deaths import die_with, die_without_a_thread
 from workers.process.loop import EngineLoop
-from workers.process.parent import die_with
 from workers.process.service import WorkerService
 from workers.process.sizing import default_block_tokens, default_kv_blocks
 from workers.transfer.factory import make_transport
@@ -97,7 +97,6 @@ async def serve(config: ProcessConfig) -> None:
     loop = EngineLoop(engine, transport)
     stopped = asyncio.Event()
     event_loop = asyncio.get_running_loop()
-    loop.on_failure = lambda error: os._exit(70)
     loop.start()
     description = describe(config, engine, loop)
 
@@ -129,6 +128,7 @@ def main() -> None:
     config = ProcessConfig.load(parser.parse_args().config)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     die_with(config.parent_pid)
+    die_without_a_thread()
     asyncio.run(serve(config))
 
 

@@ -118,6 +118,8 @@ class Commands:
                 self._engine.attach(request, source.tokens)
             except Invalid as error:
                 self.refuse(key, "invalid", str(error))
+            except KeyError:
+                log.warning("%s was attached before: ignored", key)
 
         self._transport.pull(peer, source, destination.blocks, lambda result: self._post(lambda: finish(result)))
 

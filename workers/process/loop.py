@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -18,8 +17,6 @@ from workers.process.messages import key_to, status_to, tokens_to
 from workers.process.peers import Peers
 from workers.process.sessions import Send, Sessions
 from workers.transfer.base import Transport
-
-log = logging.getLogger(__name__)
 
 STATUS_S = 0.05
 """Least time between two status pushes under load."""
@@ -45,8 +42,6 @@ class EngineLoop:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
         self._dirty = False
-        self.failure: BaseException | None = None
-        self.on_failure: Callable[[BaseException], None] = lambda error: None
 
     def start(self) -> None:
         self._thread.start()
@@ -92,16 +87,11 @@ class EngineLoop:
         return status_to(self.engine.stats, self.transport.connected(), self._commands.pulls)
 
     def _run(self) -> None:
-        try:
-            while self._drain_inbox():
-                if self.engine.has_work():
-                    self._emit(self.engine.step())
-                    self._dirty = True
-                self._housekeeping(time.monotonic())
-        except BaseException as error:  # the process must not live on without its engine
-            log.exception("engine thread failed")
-            self.failure = error
-            self.on_failure(error)
+        while self._drain_inbox():
+            if self.engine.has_work():
+                self._emit(self.engine.step())
+                self._dirty = True
+            self._housekeeping(time.monotonic())
 
     def _drain_inbox(self) -> bool:
         """Run what was posted; wait for something to do if the engine is idle. False to stop."""
