@@ -10,6 +10,7 @@ import typer
 from orchestrator.cli.connection import Client, connect
 from orchestrator.cli.documents import Document, document, single
 from orchestrator.cli.errors import CliError, usage
+from orchestrator.cli.names import WorkerArgument
 from orchestrator.cli.output import Form, FormOption, dump, say
 from orchestrator.cli.units import duration, parse_duration
 
@@ -20,7 +21,7 @@ POLL_S = 0.25
 
 
 def drain(
-    worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as `pdctl get workers` names it.")],
+    worker: WorkerArgument,
     budget: Annotated[str, typer.Option(metavar="TIME", help="How long running work may go on: 90, 60s, 5m.")] = "60s",
     resume: Annotated[bool, typer.Option("--resume", help="Let it take work again.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the worker is drained.")] = True,

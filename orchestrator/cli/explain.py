@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.cli.connection import connect
-from orchestrator.cli.describe.request import RequestArgument
 from orchestrator.cli.documents import Document, document, single
+from orchestrator.cli.names import RequestArgument
 from orchestrator.cli.output import Form, FormOption, dump
 from orchestrator.cli.timeline import Timeline
 from orchestrator.cli.units import duration, size

@@ -56,7 +56,7 @@ COMMANDS: Table = {
     "top": Verb("orchestrator.cli.top:top", "Live view of workers and rates."),
     "check": Verb("orchestrator.cli.check:check", "Recount every block, lease and ledger entry."),
     "config": Group(
-        "Check, explain and show configuration.",
+        "Check and show configuration, and print its schema.",
         {
             "check": Verb("orchestrator.cli.config.check:check", "Validate a cluster.yaml."),
             "schema": Verb("orchestrator.cli.config.schema:schema", "Print the JSON schema of cluster.yaml."),
@@ -127,7 +127,7 @@ def _fail(message: str, code: int) -> int:
 def _fail_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "pdctl"
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")
     if not message or type(error).__name__ == "NoArgsIsHelpError":
         print(context.get_help() if context else message, file=sys.stderr)
         return ExitCode.USAGE

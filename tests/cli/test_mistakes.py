@@ -24,7 +24,7 @@ ALONE: list[tuple[str, int, str]] = [
     ("get workers -o xml", 2, "table"),
     ("get workers --nonsense", 2, "--nonsense"),
     ("set role decode-0", 2, "ROLE"),
-    ("set role decode-0 king", 2, "prefill"),
+    ("set role decode-0 king", 2, "invalid value for 'ROLE': 'king' is not one of 'prefill'"),
     ("set policy routing least_load --param alpha", 2, "--param alpha=0.5"),
     ("set policy routing least_load --param a=[1]", 2, "give a number, true, false or text"),
     ("drain decode-0 --budget soon", 2, "use seconds, or 500ms, 60s, 5m, 1h"),

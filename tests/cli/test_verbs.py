@@ -62,6 +62,17 @@ def test_set_role(pdctl: Pdctl, admin: AdminDouble) -> None:
     assert admin.workers["decode-1"].role == "both"
 
 
+def test_names_as_get_prints_them(pdctl: Pdctl, admin: AdminDouble) -> None:
+    assert pdctl("get", "workers", "worker/decode-1", "-o", "name").out == "worker/decode-1\n"
+    assert "12/400 (3%)" in pdctl("describe", "worker", "worker/decode-0").out
+    assert "64.0 KiB" in pdctl("describe", "request", "request/req-1").out
+    assert pdctl("explain", "request", "request/req-1").code == 0
+    assert pdctl("set", "role", "worker/decode-1", "both").out == "worker/decode-1 role set to both\n"
+    assert pdctl("drain", "worker/decode-0", "--no-wait").out == "worker/decode-0 draining\n"
+    assert admin.workers["decode-1"].role == "both" and admin.drains[0].worker == "decode-0"
+    assert "no worker 'pool/decode-0'" in pdctl("describe", "worker", "pool/decode-0").err
+
+
 def test_set_policy_with_parameters(pdctl: Pdctl, admin: AdminDouble) -> None:
     done = pdctl("set", "policy", "routing", "least_load", "--param", "alpha=0.25", "-p", "sticky=true", "-p", "tag=x")
     assert done.out == "policy/routing set to least_load (alpha=0.25 sticky=True tag=x)\n"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
-
-import typer
 
 from orchestrator.cli.connection import connect
 from orchestrator.cli.documents import document, single
+from orchestrator.cli.names import RequestArgument
 from orchestrator.cli.output import Form, FormOption, dump, pairs
 from orchestrator.cli.timeline import Timeline
 from orchestrator.cli.units import duration, size
-
-RequestArgument = Annotated[str, typer.Argument(metavar="ID", help="The request, as `pdctl get requests` names it.")]
 
 
 def request(request_id: RequestArgument, output: FormOption = Form.TABLE) -> None:

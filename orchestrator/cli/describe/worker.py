@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
-
-import typer
 
 from orchestrator.cli.connection import connect
 from orchestrator.cli.documents import Document, document, single
+from orchestrator.cli.names import WorkerArgument
 from orchestrator.cli.output import Form, FormOption, Table, dump, pairs
 from orchestrator.cli.units import age, duration, share, size
 
 
 def worker(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The worker, as `pdctl get workers` names it.")],
+    name: WorkerArgument,
     output: FormOption = Form.TABLE,
 ) -> None:
     """Show a worker: where it runs, its engine, its load and what happened to it."""

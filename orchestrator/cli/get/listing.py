@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.cli.documents import Document, document, listing
 from orchestrator.cli.errors import CliError
+from orchestrator.cli.names import bare
 from orchestrator.cli.output import Output, Table, dump, say
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Only these.", show_default=False)]
@@ -61,7 +62,8 @@ def items_of(reply: Any) -> list[Document]:
 
 def show(noun: Noun, items: Iterable[Document], view: View) -> None:
     """Print the list once; CliError if a name asked for is not there."""
-    chosen = _select(noun, list(items), view.names)
+    names = _names(noun, view)
+    chosen = _select(noun, list(items), names)
     if view.output in (Output.JSON, Output.YAML):
         print(dump(listing(noun.kind, chosen), view.output))
     elif view.output is Output.NAME:
@@ -75,11 +77,11 @@ def show(noun: Noun, items: Iterable[Document], view: View) -> None:
 
 def follow(noun: Noun, lists: Iterable[list[Document]], view: View) -> None:
     """Print the first list, then the objects that changed. JSON and YAML give one document per change."""
-    table = _table(noun, view)
+    table, names = _table(noun, view), _names(noun, view)
     seen: dict[str, Any] = {}
     first = True
     for items in _quiet(lists):
-        chosen = _select(noun, items, view.names) if first else [i for i in items if _wanted(noun, i, view.names)]
+        chosen = _select(noun, items, names) if first else [i for i in items if _wanted(noun, i, names)]
         changed = []
         for item in chosen:
             state = _visible(noun, item, view)
@@ -126,6 +128,10 @@ def _table(noun: Noun, view: View) -> Table:
 
 def _rows(noun: Noun, items: Sequence[Document], view: View) -> list[list[str]]:
     return [[c.cell(item) for c in _columns(noun, view)] for item in items]
+
+
+def _names(noun: Noun, view: View) -> list[str]:
+    return [bare(noun.kind.lower(), name) for name in view.names]
 
 
 def _wanted(noun: Noun, item: Document, names: Sequence[str]) -> bool:

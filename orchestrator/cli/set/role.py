@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli.connection import connect
 from orchestrator.cli.documents import document, single
+from orchestrator.cli.names import WorkerArgument
 from orchestrator.cli.output import Form, FormOption, dump
 
 
@@ -21,7 +22,7 @@ class RoleName(StrEnum):
 
 
 def role(
-    worker: Annotated[str, typer.Argument(metavar="WORKER", help="The worker, as `pdctl get workers` names it.")],
+    worker: WorkerArgument,
     new: Annotated[RoleName, typer.Argument(metavar="ROLE", help="prefill, decode or both.")],
     output: FormOption = Form.TABLE,
 ) -> None:
