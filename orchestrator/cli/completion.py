@@ -16,7 +16,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="Your shell.")]) -> None:
     """Print a completion script; for bash: `source <(pdctl completion bash)`."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 

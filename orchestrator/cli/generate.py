@@ -28,7 +28,9 @@ def generate(
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the prompt as it is, without the chat template.")
     ] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Show tokens, TTFT and TPOT on stderr.")] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Show tokens, and TTFT and TPOT as pdctl saw them, on stderr.")
+    ] = False,
 ) -> None:
     """Ask the model and stream its answer to stdout."""
     if raw and system:

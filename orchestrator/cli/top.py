@@ -27,7 +27,7 @@ FIRST_GAP_S = 0.5
 def top(
     interval: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between frames.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and stop.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="With --once: print the frame as JSON.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one frame as JSON and stop.")] = False,
 ) -> None:
     """Live view of workers, KV use and rates; Ctrl-C ends it."""
     with connect() as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from orchestrator.cli.connection import run_directory
 from orchestrator.cli.errors import CliError
+from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.output import Form, FormOption, dump
 from orchestrator.core.config import Cluster, ConfigError, load, parse
 from orchestrator.core.config import dump as dump_cluster
@@ -35,7 +37,8 @@ class TerminalReporter:
         print(f"{cluster['name']} is ready")
         print(f"  OpenAI API  {cluster['http_url']}/v1")
         print(f"  gRPC        {cluster['grpc_address']}")
-        stop = "`pdctl down`" if self._detached else "Ctrl-C"
+        where = f" --run-dir {shlex.quote(str(GLOBALS.run_dir))}" if GLOBALS.run_dir else ""
+        stop = f"`pdctl down{where}`" if self._detached else "Ctrl-C"
         print(f"  run dir     {cluster['run_dir']}\nStop it with {stop}.", flush=True)
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.main import COMMANDS
+from orchestrator.cli.output import Form
 from orchestrator.cli.rates import Look, Rates
+from orchestrator.cli.up import TerminalReporter
 from tests.cli.admin_double import AdminDouble
 from tests.cli.conftest import Pdctl
 
@@ -161,6 +164,16 @@ def test_help_lists_all_and_imports_nothing_heavy() -> None:
 def _look(at_s: float, tokens: int, ages: list[float]) -> Look:
     worker = {"name": "w", "generated_tokens": tokens, "prompt_tokens": 0, "kv_bytes_pulled": 0}
     return Look(at_s, [worker], [{"age_s": age_s} for age_s in ages])
+
+
+def test_up_names_the_run_directory_to_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = {"name": "c", "http_url": "http://h:1", "grpc_address": "h:2", "run_dir": "/tmp/a b"}
+    for given, line in ((None, "`pdctl down`"), (Path("/tmp/a b"), "`pdctl down --run-dir '/tmp/a b'`")):
+        monkeypatch.setattr(GLOBALS, "run_dir", given)
+        TerminalReporter(Form.TABLE, detached=True).ready(cluster)
+        assert capsys.readouterr().out.endswith(f"Stop it with {line}.\n")
 
 
 def test_rates_of_top() -> None:
