@@ -105,8 +105,8 @@ def compare(name: str, outputs: Outputs, expected: Outputs, gaps: list[list[floa
 
 
 def measure(bench: Bench) -> None:
-    """All variants: 300 prompts, 40 with --quick."""
-    count = 40 if bench.quick else 300
+    """All variants: 300 prompts, 24 with --quick."""
+    count = 24 if bench.quick else 300
     torch.set_num_threads(1)
     prompts = mixed(TextModel.load(MODEL_DIR), count, bench.seed, longest_output=80 if bench.quick else 400)
     expected, gaps = plain(prompts)

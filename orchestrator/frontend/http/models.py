@@ -38,6 +38,7 @@ class ModelsApi:
             "created": self._created_s,
             "owned_by": "tandem",
             "max_model_len": model.max_model_len,
+            "vocab_size": model.vocab_size,
         }
 
 
