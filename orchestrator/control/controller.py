@@ -186,4 +186,4 @@ class Controller:
         if self._prewarmer.warm != self._warm:
             self._warm = self._prewarmer.warm
             if self._warm == self._prewarmer.wanted:
-                record(self._store, "pool", self._name, Event.PAIRS_WARM, f"{self._warm} transport pairs are warm")
+                record(self._store, "controller", self._name, Event.PAIRS_WARM, f"warm transport pairs: {self._warm}")

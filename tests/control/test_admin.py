@@ -104,6 +104,8 @@ async def test_workers_join_desired_observed_and_pushed_state(served: Served) ->
     assert [w.name for w in only.items] == ["decode-0", "decode-1"]
     code, message = await refused(served.admin.ListWorkers(pb.ListWorkersRequest(role="decoder")))
     assert (code, "use prefill, decode or both" in message) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    code, message = await refused(served.admin.ListWorkers(pb.ListWorkersRequest(pool="decod")))
+    assert (code, "decode" in message) == (grpc.StatusCode.NOT_FOUND, True)
 
 
 async def test_load_of_an_earlier_incarnation_is_not_shown(served: Served) -> None:

@@ -59,6 +59,9 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.WorkerList:
         if request.role:
             await self._role(request.role, context)
+        pools = [pool["name"] for pool in (await self._spec())["spec"]["pools"]]
+        if request.pool and request.pool not in pools:
+            await not_found(context, "pool", request.pool, pools)
         items = [
             worker
             for worker in await self._workers()
