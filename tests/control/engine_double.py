@@ -18,7 +18,7 @@ import grpc
 
 from pd.v1 import worker_pb2 as pb
 from pd.v1 import worker_pb2_grpc
-from workers.process.parent import die_with
+from workers.process.deaths import die_with
 
 
 class Double(worker_pb2_grpc.WorkerServicer):
