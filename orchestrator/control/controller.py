@@ -12,7 +12,6 @@ from typing import Any
 from orchestrator.control.actions import Hosts
 from orchestrator.control.decide import Decisions
 from orchestrator.control.drain import DrainStep, drain_step, draining
-from orchestrator.control.events import Event, record
 from orchestrator.control.prewarm import Peer, Prewarmer
 from orchestrator.control.probe import Probe
 from orchestrator.control.process import process_config
@@ -20,6 +19,7 @@ from orchestrator.control.reconcile import CreateWorker, PoolTarget, RemoveWorke
 from orchestrator.core.cluster import Role
 from orchestrator.core.config import Cluster, parse
 from orchestrator.state import Document, open_store
+from orchestrator.state.events import Event, record
 from workers.host import COMMAND
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from dataclasses import fields
 from typing import Any
 
 from orchestrator.control.drain import draining
-from orchestrator.control.events import Event, record
 from orchestrator.control.probe import Seen
 from orchestrator.core.cluster import ClusterView, Role
 from orchestrator.core.config import Policies
 from orchestrator.policies import registry
 from orchestrator.policies.scaling.base import Resize, RoleChange
 from orchestrator.state import Document, Store
+from orchestrator.state.events import Event, record
 
 
 def view_of(workers: Mapping[str, Document], seen: Mapping[str, Seen | None], time_s: float) -> ClusterView:

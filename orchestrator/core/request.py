@@ -34,7 +34,6 @@ _NEXT: dict[RequestState, frozenset[RequestState]] = {
     _S.FAILED: frozenset(),
     _S.CANCELLED: frozenset(),
 }
-TERMINAL = frozenset({_S.FINISHED, _S.FAILED, _S.CANCELLED})
 
 
 def advance(old: RequestState, new: RequestState) -> RequestState:

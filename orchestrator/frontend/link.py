@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from typing import Protocol
 
 import grpc
@@ -45,15 +44,10 @@ class WorkerLink:
         self.description = pb.WorkerDescription()
         self.status: pb.WorkerStatus | None = None
         self.connected = False
-        self._status_at_s = 0.0
         self._front_door = front_door
         self._events = events
         self._outbox: asyncio.Queue[pb.ToWorker] = asyncio.Queue()
         self._task = asyncio.create_task(self._run(), name=f"link-{name}")
-
-    @property
-    def status_age_s(self) -> float:
-        return time.monotonic() - self._status_at_s if self.status else float("inf")
 
     def send(self, message: pb.ToWorker) -> None:
         """Queue a message; dropped if the stream is down, because whoever needs an answer hears of `link_down`."""
@@ -100,7 +94,7 @@ class WorkerLink:
         try:
             while isinstance(message := await call.read(), pb.FromWorker):
                 if message.WhichOneof("kind") == "status":
-                    self.status, self._status_at_s = message.status, time.monotonic()
+                    self.status = message.status
                 self._events.link_message(self, message)
         finally:
             writer.cancel()

@@ -47,11 +47,13 @@ class Ledger:
         self._entries[request_id, entry.role] = entry
         self._loads.setdefault(entry.worker, Load()).add(entry, 1)
 
-    def drop(self, request_id: str, role: Role) -> None:
-        """Stop counting one phase of a request; unknown ones are ignored."""
+    def drop(self, request_id: str, role: Role) -> str | None:
+        """Stop counting one phase of a request; returns its worker, None if it was not counted."""
         entry = self._entries.pop((request_id, role), None)
-        if entry is not None:
-            self._loads[entry.worker].add(entry, -1)
+        if entry is None:
+            return None
+        self._loads[entry.worker].add(entry, -1)
+        return entry.worker
 
     def drop_all(self, request_id: str) -> None:
         self.drop(request_id, Role.PREFILL)

@@ -98,21 +98,22 @@ class Router:
         self._stamp()
         return self.policy.place_decode(request, self.view, prefill_worker)
 
-    def account(self, request: RequestView, worker: str, phase: Role, cached_blocks: int = 0) -> None:
+    def account(self, request: RequestView, worker: str, phase: Role) -> None:
         """Count a placed phase until `settle`."""
         block_tokens = max(1, int(self.view.block_tokens[self._rows[worker]]))
-        prefill = max(1, request.prompt_tokens - cached_blocks * block_tokens) if phase is Role.PREFILL else 0
+        prefill = request.prompt_tokens if phase is Role.PREFILL else 0
         context = request.prompt_tokens if phase is Role.DECODE else 0
         blocks = -(-(request.prompt_tokens + 1) // block_tokens)
+        self.settle(request.request_id, phase)
         self.ledger.put(request.request_id, Entry(worker, phase, prefill, context, blocks))
         self._refresh(worker)
 
     def settle(self, request_id: str, *phases: Role) -> None:
         """Stop counting these phases of a request (both where none is named)."""
         for phase in phases or (Role.PREFILL, Role.DECODE):
-            self.ledger.drop(request_id, phase)
-        for name in self._rows:
-            self._refresh(name)
+            worker = self.ledger.drop(request_id, phase)
+            if worker is not None:
+                self._refresh(worker)
 
     def row(self, name: str) -> int:
         return self._rows[name]

@@ -49,6 +49,13 @@ def test_a_push_that_contains_our_load_is_not_counted_twice():
     assert router.view.kv_used_blocks[router.row("d0")] == 5
 
 
+def test_a_phase_placed_again_leaves_its_first_worker():
+    router = cluster()
+    router.account(request(), "d0", Role.DECODE)
+    router.account(request(), "d1", Role.DECODE)
+    assert router.view.kv_used_blocks[[router.row("d0"), router.row("d1")]].tolist() == [0, 7]
+
+
 def test_a_worker_that_joins_later_keeps_the_others():
     router = cluster()
     router.account(request(), "p0", Role.PREFILL)

@@ -10,6 +10,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.core.config.settings import snake
 from orchestrator.policies import registry
 from orchestrator.state import Document, Store
+from orchestrator.state.events import Event, record
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +24,21 @@ class Changes:
         wanted = {"budget_s": budget_s, "requested_at": time.time()}
         document = self._worker(worker, lambda now: {**now, "drain": now["drain"] if now["drained"] else wanted})
         if document is not None and not document["drained"]:
-            self._event("worker", worker, "DrainRequested", f"budget {budget_s:g} s")
+            record(self.store, "worker", worker, Event.DRAIN_REQUESTED, f"budget {budget_s:g} s")
         return document
 
     def resume(self, worker: str) -> Document | None:
         """Let `worker` take work again."""
         document = self._worker(worker, lambda now: {**now, "drain": None, "drained": False})
         if document is not None:
-            self._event("worker", worker, "DrainResumed", "")
+            record(self.store, "worker", worker, Event.DRAIN_RESUMED)
         return document
 
     def set_role(self, worker: str, role: Role) -> Document | None:
         """Give `worker` another role; what runs there goes on."""
         document = self._worker(worker, lambda now: {**now, "role": str(role)})
         if document is not None:
-            self._event("worker", worker, "RoleChanged", f"now {role}")
+            record(self.store, "worker", worker, Event.ROLE_CHANGED, f"now {role}")
         return document
 
     def set_policy(self, decision: str, name: str, parameters: dict[str, Any]) -> Document:
@@ -45,12 +46,10 @@ class Changes:
         registry.make(decision, name, parameters)
         document = {"name": name, "parameters": {snake(key): value for key, value in parameters.items()}}
         self.store.put("policy", decision, document)
-        self._event("policy", decision, "PolicyChanged", f"now {name} {document['parameters'] or ''}".rstrip())
+        record(
+            self.store, "policy", decision, Event.POLICY_CHANGED, f"now {name} {document['parameters'] or ''}".rstrip()
+        )
         return document
 
     def _worker(self, name: str, change: Any) -> Document | None:
         return self.store.update("worker", name, lambda now: None if now is None else change(now))
-
-    def _event(self, kind: str, name: str, reason: str, message: str) -> None:
-        event = {"at": time.time(), "kind": kind, "object": name, "reason": reason, "message": message}
-        self.store.append_event(event)

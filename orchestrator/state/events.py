@@ -1,11 +1,11 @@
-"""Reasons of the events that the control plane records."""
+"""Events in the store: what happened, for `pdctl get events` and `describe`."""
 
 from __future__ import annotations
 
 import time
 from enum import StrEnum
 
-from orchestrator.state import Store
+from orchestrator.state.base import Store
 
 
 class Event(StrEnum):
