@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.cli.connection import Client
 from orchestrator.cli.documents import Document
 from orchestrator.cli.get.listing import EVERYTHING, items_of
-from orchestrator.replay.report import Kv
+from orchestrator.report.document import Kv
 
 SETTLE_S = 3.0
 POLL_S = 0.25

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from orchestrator.cli.output import colour_allowed, say
 from orchestrator.cli.units import duration
-from orchestrator.replay.outcome import Outcome, Verdict
+from orchestrator.report.outcome import Outcome, Verdict
 
 LINE_EVERY_S = 5.0
 

@@ -62,8 +62,8 @@ def replay(
             "no such directory", str(report_file.absolute().parent), "create it, or write --report-file elsewhere"
         )
     from orchestrator.cli.replay_run import Order, run
-    from orchestrator.replay.schedule import Shape
-    from orchestrator.replay.trace import TraceError
+    from orchestrator.workload.schedule import Shape
+    from orchestrator.workload.trace import TraceError
 
     shape = Shape(trace, requests, rate, speedup, seed, max_input_tokens, max_output_tokens)
     order = Order(

@@ -22,9 +22,9 @@ from orchestrator.cli.version import package_version
 from orchestrator.replay.client import CompletionClient, Settings
 from orchestrator.replay.endpoint import Endpoint, base_of, discover
 from orchestrator.replay.prompts import Prompts
-from orchestrator.replay.report import Kv, Run, report
 from orchestrator.replay.runner import Result, Runner
-from orchestrator.replay.schedule import Planned, Shape, plan
+from orchestrator.report.document import Kv, Run, report
+from orchestrator.workload.schedule import Planned, Shape, plan
 
 
 @dataclass(frozen=True, slots=True)

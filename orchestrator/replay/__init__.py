@@ -1,1 +1,1 @@
-"""Traces, and a load generator that replays them against an OpenAI-compatible endpoint."""
+"""A load generator that replays traces against an OpenAI-compatible endpoint."""

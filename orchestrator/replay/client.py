@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 
 from orchestrator.replay.endpoint import Endpoint
-from orchestrator.replay.outcome import Outcome, Verdict
-from orchestrator.replay.schedule import Planned
+from orchestrator.report.outcome import Outcome, Verdict
+from orchestrator.workload.schedule import Planned
 
 REFUSED = (429, 503)
 

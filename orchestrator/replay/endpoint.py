@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from orchestrator.replay.trace import TraceError
+from orchestrator.workload.trace import TraceError
 
 TIMEOUT_S = 10.0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.replay.schedule import Planned
-from orchestrator.replay.trace import PREFIX_BLOCK_TOKENS
+from orchestrator.workload.schedule import Planned
+from orchestrator.workload.trace import PREFIX_BLOCK_TOKENS
 
 # Ids that nearly every tokenizer has as ordinary tokens, for endpoints that do not tell their vocabulary.
 LOWEST_ID, FALLBACK_HIGHEST_ID = 10, 200

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.replay.client import CompletionClient
-from orchestrator.replay.outcome import Outcome
 from orchestrator.replay.prompts import Prompts
-from orchestrator.replay.schedule import Planned
+from orchestrator.report.outcome import Outcome
+from orchestrator.workload.schedule import Planned
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.replay.outcome import Outcome, Verdict
-from orchestrator.replay.report import Kv, Run, Spread, report
+from orchestrator.report.document import Kv, Run, Spread, report
+from orchestrator.report.outcome import Outcome, Verdict
 
 RUN = Run(duration_s=10.0, wall_s=11.0, cpu_s=1.0, seed=5, version="1", kv=Kv(bytes_moved=7))
 

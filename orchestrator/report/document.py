@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.replay.outcome import Outcome, Verdict
+from orchestrator.report.outcome import Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from orchestrator.replay.trace import TraceError, TraceRequest
+from orchestrator.workload.trace import TraceError, TraceRequest
 
 PREFIX = "synthetic:"
 NAMES = ("poisson",)

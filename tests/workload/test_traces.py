@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.replay.prompts import Prompts
-from orchestrator.replay.reader import read_trace
-from orchestrator.replay.schedule import Planned, Shape, plan
-from orchestrator.replay.trace import TraceError, TraceRequest
+from orchestrator.workload.reader import read_trace
+from orchestrator.workload.schedule import Planned, Shape, plan
+from orchestrator.workload.trace import TraceError, TraceRequest
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "traces"
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.replay.reader import read_trace
-from orchestrator.replay.synthetic import PREFIX, synthetic
-from orchestrator.replay.trace import TraceError, TraceRequest
+from orchestrator.workload.reader import read_trace
+from orchestrator.workload.synthetic import PREFIX, synthetic
+from orchestrator.workload.trace import TraceError, TraceRequest
 
 DEFAULT_REQUESTS = 100
 DEFAULT_RATE = 1.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from orchestrator.data import AZURE_CONV_SAMPLE
-from orchestrator.replay.columns import CsvForm, recognise
-from orchestrator.replay.trace import TraceError, TraceRequest
+from orchestrator.workload.columns import CsvForm, recognise
+from orchestrator.workload.trace import TraceError, TraceRequest
 
 GZIP_MAGIC = b"\x1f\x8b"
 SAMPLE = "sample"

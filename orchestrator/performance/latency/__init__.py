@@ -1,0 +1,1 @@
+"""Latency models: one file each, all with the interface of `base`."""

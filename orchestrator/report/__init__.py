@@ -1,0 +1,1 @@
+"""What a run measured, as one document that replaying and simulating share."""

@@ -1,0 +1,1 @@
+"""The cluster as discrete events, with the policies of the live one."""

@@ -1,0 +1,1 @@
+"""Traces and generators: which requests arrive when, and how long they are."""
