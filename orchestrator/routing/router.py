@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.core.cluster import ClusterView, Role
+import numpy as np
+
+from orchestrator.core.cluster import ClusterView, Floats, Role
 from orchestrator.core.decisions import Placement
 from orchestrator.core.request import RequestView
 from orchestrator.policies.routing.base import RoutingPolicy
@@ -48,7 +50,8 @@ class Router:
         self._clock = clock
         self._rows: dict[str, int] = {}
         self._foreign: dict[str, _Foreign] = {}
-        self._pushed_s: dict[str, float] = {}
+        # When each row last pushed; NaN before its first push, which leaves its age at 0.
+        self._pushed_s: Floats = np.zeros(0)
 
     def set_worker(self, name: str, role: Role, accepts: bool) -> None:
         """Add a worker, or change its role or whether it takes new work."""
@@ -87,7 +90,7 @@ class Router:
             max(0, report.context_tokens - own.context_tokens),
             max(0, report.used_blocks - own.blocks),
         )
-        self._pushed_s[name] = self._clock()
+        self._pushed_s[row] = self._clock()
         self._refresh(name)
 
     def place_prefill(self, request: RequestView) -> Placement:
@@ -126,8 +129,7 @@ class Router:
     def _stamp(self) -> None:
         now_s = self._clock()
         self.view.time_s = now_s
-        for name, row in self._rows.items():
-            self.view.age_s[row] = now_s - self._pushed_s.get(name, now_s)
+        np.subtract(now_s, self._pushed_s, out=self.view.age_s, where=~np.isnan(self._pushed_s))
 
     def _refresh(self, name: str) -> None:
         row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name) or _Foreign()
@@ -141,4 +143,5 @@ class Router:
         for field in ClusterView.__slots__:
             if field not in ("names", "time_s"):
                 getattr(self.view, field)[: len(old)] = getattr(old, field)
+        self._pushed_s = np.append(self._pushed_s, np.nan)
         self._rows[name] = len(old)

@@ -79,3 +79,18 @@ def test_events_of_unknown_workers_are_ignored():
     router.cache_events("ghost", [1, 2], [])
     router.report("ghost", report())
     assert len(router.prefix) == 0
+
+
+def test_age_counts_from_the_last_push_and_is_zero_before_the_first():
+    now = [5.0]
+    router = Router(make("routing", "least_load", {}), clock=lambda: now[0])
+    router.set_worker("a", Role.BOTH, True)
+    router.report("a", report())
+    now[0] = 7.0
+    router.set_worker("b", Role.BOTH, True)
+    router.place_prefill(request())
+    assert router.view.age_s.tolist() == [2.0, 0.0]
+    router.report("b", report())
+    now[0] = 7.5
+    router.place_prefill(request())
+    assert (router.view.age_s.tolist(), router.view.time_s) == ([2.5, 0.5], 7.5)
