@@ -35,7 +35,8 @@ class Dispatch:
 class Power:
     """Watts at the highest clock, and how they fall with it. Source: VoltanaLLM §3.2.
 
-    Below `knee_mhz` voltage and bandwidth-related time stay at `lowest_voltage` of the highest.
+    Below `knee_mhz` the voltage stays at `lowest_voltage` of the highest, and memory bandwidth falls with the clock. `decode_w` is
+    for a full batch, `decode_least_w` for the smallest (None: `idle_w`).
     """
 
     idle_w: float
@@ -43,6 +44,7 @@ class Power:
     decode_w: float
     knee_mhz: float
     lowest_voltage: float = 0.8
+    decode_least_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
