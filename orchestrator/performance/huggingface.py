@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.performance.catalog.error import CatalogError
+from orchestrator.performance.error import CatalogError
 from orchestrator.performance.model import ModelShape
 
 # What families call a figure, most common name first.

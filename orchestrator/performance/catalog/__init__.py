@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from orchestrator.performance.catalog.catalog import Catalog
-from orchestrator.performance.catalog.error import CatalogError
+from orchestrator.performance.error import CatalogError
 
 __all__ = ["Catalog", "CatalogError"]

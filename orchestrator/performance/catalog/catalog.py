@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from orchestrator.core.config.problems import did_you_mean
-from orchestrator.performance.catalog.error import CatalogError
 from orchestrator.performance.catalog.fields import build
 from orchestrator.performance.catalog.file import SECTIONS, Entries, read, resolve
+from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.huggingface import read_shape
 from orchestrator.performance.links import Link

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from orchestrator.core.config.problems import did_you_mean
-from orchestrator.performance.catalog.error import CatalogError
 from orchestrator.performance.dtype import ELEMENT_BYTES
+from orchestrator.performance.error import CatalogError
 
 T = TypeVar("T")
 

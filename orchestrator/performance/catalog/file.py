@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.config.problems import did_you_mean
-from orchestrator.performance.catalog.error import CatalogError
+from orchestrator.performance.error import CatalogError
 
 SECTIONS = ("hardware", "models", "links")
 # Tables whose keys are not fields: an override replaces them whole, or a device could not drop a dtype of its base.
