@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from orchestrator.report.outcome import Outcome, Verdict
+from orchestrator.report.columns import VERDICTS, Columns, Flags, Floats, Integers, gaps_s
+from orchestrator.report.outcome import Outcome
+from orchestrator.report.spread import Spread
 
+# By tier, the seconds of steps and how many tokens each step gave: one value stands for many gaps.
+WeightedItl = Mapping[str, tuple[Floats, Integers]]
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A distribution in seconds; all None where nothing was measured."""
-
-    mean: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    max: float | None = None
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread:
-        """Of the values that are not None."""
-        data = np.asarray([v for v in values if v is not None], np.float64)
-        if not len(data):
-            return cls()
-        p50, p90, p95, p99 = (float(p) for p in np.percentile(data, (50, 90, 95, 99)))
-        return cls(float(data.mean()), p50, p90, p95, p99, float(data.max()))
+__all__ = ["Kv", "Run", "Spread", "WeightedItl", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,11 @@ class Kv:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The circumstances of a run. `duration_s` is the time that the load took, `wall_s` and `cpu_s` what the tool used."""
+    """The circumstances of a run. `duration_s` is the time that the load took, `wall_s` and `cpu_s` what the tool used.
+
+    `decisions` counts the reasons of each decision, `policies` names the policy of each, and `scenario` holds free facts
+    such as trace, rate, model, hardware and command; each stands in the report only where it is given.
+    """
 
     duration_s: float
     wall_s: float
@@ -57,14 +47,26 @@ class Run:
     workers: Sequence[dict[str, Any]] = ()
     energy_j: float | None = None
     cost_usd: float | None = None
+    decisions: Mapping[str, Mapping[str, int]] | None = None
+    policies: Mapping[str, str] | None = None
+    scenario: Mapping[str, Any] | None = None
 
 
-def report(outcomes: Sequence[Outcome], run: Run) -> dict[str, Any]:
-    """The whole report as a JSON document. Rates are per second of `run.duration_s`."""
-    tiers = sorted({o.tier for o in outcomes})
+def report(outcomes: Sequence[Outcome], run: Run, itl: WeightedItl | None = None) -> dict[str, Any]:
+    """The whole report as a JSON document. Rates are per second of `run.duration_s`.
+
+    With `itl` the ITL of a tier is that of its weighted values; otherwise it comes from the gaps of its outcomes.
+    """
+    columns = Columns.of(outcomes)
+    spreads = _itl(gaps_s(outcomes)) if itl is None else _weighted_itl(itl)
+    tiers = {
+        tier: _figures(columns, columns.tier == index, run.duration_s, spreads.get(tier, Spread()))
+        for index, tier in enumerate(columns.tiers)
+    }
+    optional = {"decisions": run.decisions, "policies": run.policies, "scenario": run.scenario}
     return {
-        **figures(outcomes, run.duration_s),
-        "tiers": {tier: figures([o for o in outcomes if o.tier == tier], run.duration_s) for tier in tiers},
+        **_figures(columns, np.ones(len(outcomes), np.bool_), run.duration_s, spreads[None]),
+        "tiers": tiers,
         "kv": asdict(run.kv),
         "energy_j": run.energy_j,
         "cost_usd": run.cost_usd,
@@ -75,37 +77,62 @@ def report(outcomes: Sequence[Outcome], run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "version": run.version,
         "errors": dict(Counter(o.error for o in outcomes if o.error).most_common()),
+        **{name: _plain(value) for name, value in optional.items() if value is not None},
     }
 
 
-def figures(outcomes: Sequence[Outcome], duration_s: float) -> dict[str, Any]:
-    """Counts, latencies, throughput and goodput of some requests.
+def _itl(gaps: Mapping[str, Floats]) -> dict[str | None, Spread]:
+    """By tier, and of all tiers under None."""
+    if len(gaps) == 1:
+        ((tier, values),) = gaps.items()
+        return dict.fromkeys((None, tier), Spread.of(values))
+    overall = Spread.of(np.concatenate(list(gaps.values()))) if gaps else Spread()
+    return {None: overall, **{tier: Spread.of(values) for tier, values in gaps.items()}}
+
+
+def _weighted_itl(itl: WeightedItl) -> dict[str | None, Spread]:
+    if len(itl) == 1:
+        ((tier, (values, weights)),) = itl.items()
+        return dict.fromkeys((None, tier), Spread.of(values, weights))
+    merged = [np.concatenate(parts) for parts in zip(*itl.values(), strict=True)]
+    overall = Spread.of(merged[0], merged[1]) if merged else Spread()
+    return {None: overall, **{tier: Spread.of(values, weights) for tier, (values, weights) in itl.items()}}
+
+
+def _figures(columns: Columns, chosen: Flags, duration_s: float, itl: Spread) -> dict[str, Any]:
+    """Counts, latencies, throughput and goodput of the chosen requests.
 
     Refused and failed requests miss their SLO. Goodput and attainment are None where no request had an SLO.
     """
-    done = [o for o in outcomes if o.verdict is Verdict.COMPLETED]
-    counts = Counter(o.verdict for o in outcomes)
-    met = sum(o.meets_slo for o in outcomes)
-    bounded = any(o.has_slo for o in outcomes)
+    submitted = int(chosen.sum())
+    done = chosen & columns.completed
+    met = int((chosen & columns.met).sum())
+    bounded = bool((chosen & columns.bounded).any())
+    counts = np.bincount(columns.verdict[chosen], minlength=len(VERDICTS))
 
     def per_s(count: int) -> float:
         return count / duration_s if duration_s > 0 else 0.0
 
     return {
         "requests": {
-            "submitted": len(outcomes),
-            **{verdict.value: counts[verdict] for verdict in Verdict},
-            "clipped": sum(o.clipped for o in outcomes),
+            "submitted": submitted,
+            **{verdict.value: int(n) for verdict, n in zip(VERDICTS, counts, strict=True)},
+            "clipped": int((chosen & columns.clipped).sum()),
         },
-        "ttft_s": asdict(Spread.of(o.ttft_s for o in done)),
-        "tpot_s": asdict(Spread.of(o.tpot_s for o in done)),
-        "itl_s": asdict(Spread.of(gap for o in done for gap in o.gaps_s)),
-        "e2e_s": asdict(Spread.of(o.e2e_s for o in done)),
+        "ttft_s": Spread.of(columns.ttft_s[done]).document(),
+        "tpot_s": Spread.of(columns.tpot_s[done]).document(),
+        "itl_s": itl.document(),
+        "e2e_s": Spread.of(columns.e2e_s[done]).document(),
         "throughput": {
-            "requests_per_s": per_s(len(done)),
-            "input_tokens_per_s": per_s(sum(o.input_tokens for o in done)),
-            "output_tokens_per_s": per_s(sum(o.output_tokens for o in done)),
+            "requests_per_s": per_s(int(done.sum())),
+            "input_tokens_per_s": per_s(int(columns.input_tokens[done].sum())),
+            "output_tokens_per_s": per_s(int(columns.output_tokens[done].sum())),
         },
         "goodput_rps": per_s(met) if bounded else None,
-        "slo_attainment": met / len(outcomes) if bounded and outcomes else None,
+        "slo_attainment": met / submitted if bounded and submitted else None,
     }
+
+
+def _plain(value: Any) -> Any:
+    """Mappings as dicts, all the way down: what JSON and YAML can write."""
+    return {str(k): _plain(v) for k, v in value.items()} if isinstance(value, Mapping) else value
