@@ -94,11 +94,11 @@ class Router:
         self._refresh(name)
 
     def place_prefill(self, request: RequestView) -> Placement:
-        self._stamp()
+        self.stamp()
         return self.policy.place_prefill(request, self.view, self.prefix)
 
     def place_decode(self, request: RequestView, prefill_worker: int | None) -> Placement:
-        self._stamp()
+        self.stamp()
         return self.policy.place_decode(request, self.view, prefill_worker)
 
     def account(self, request: RequestView, worker: str, phase: Role) -> None:
@@ -126,7 +126,8 @@ class Router:
         sizes = self.view.block_tokens[self.view.block_tokens > 0]
         return int(sizes[0]) if len(sizes) else 16
 
-    def _stamp(self) -> None:
+    def stamp(self) -> None:
+        """Bring the clock and the age of every report in the view up to date."""
         now_s = self._clock()
         self.view.time_s = now_s
         np.subtract(now_s, self._pushed_s, out=self.view.age_s, where=~np.isnan(self._pushed_s))

@@ -10,6 +10,7 @@ from orchestrator.core.config.pools import Pool, Tier, default_pools, default_ti
 from orchestrator.core.config.services import Drain, FrontDoor, Ray, Security, State
 from orchestrator.core.config.serving import Engine, Model, Transport
 from orchestrator.core.config.settings import NAME, NAME_HELP, setting
+from orchestrator.core.config.simulation import Simulation
 
 API_VERSION = "pd/v1"
 KIND = "Cluster"
@@ -37,6 +38,7 @@ class Spec:
     front_door: FrontDoor = setting("HTTP and gRPC endpoint", factory=FrontDoor)
     security: Security = setting("who may call", factory=Security)
     drain: Drain = setting("how workers leave", factory=Drain)
+    simulation: Simulation = setting("what `pdctl simulate` assumes", factory=Simulation)
 
     def tier(self, name: str | None) -> Tier:
         """The tier called `name`, or the default one for None; raises KeyError if there is none of that name."""

@@ -86,4 +86,9 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
         state = dataclasses.replace(state, path=full(state.path))
     if security.api_keys_file is not None:
         security = dataclasses.replace(security, api_keys_file=full(security.api_keys_file))
-    return dataclasses.replace(spec, model=model, state=state, security=security)
+    simulation = spec.simulation
+    if simulation.catalog is not None:
+        simulation = dataclasses.replace(simulation, catalog=full(simulation.catalog))
+    if simulation.model is not None and ("/" in simulation.model or simulation.model.endswith(".json")):
+        simulation = dataclasses.replace(simulation, model=full(simulation.model))
+    return dataclasses.replace(spec, model=model, state=state, security=security, simulation=simulation)

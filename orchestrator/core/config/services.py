@@ -60,6 +60,12 @@ class FrontDoor:
         "a request that takes longer fails, in seconds", 600.0, minimum=0.1, maximum=86400
     )
     default_tier: str | None = setting("tier of requests that name none; the first tier if absent", None)
+    record_decisions: int = setting(
+        "decisions that each process writes to decisions-NAME.jsonl.gz in the run directory, from its start; 0: none",
+        0,
+        minimum=0,
+        maximum=1_000_000_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

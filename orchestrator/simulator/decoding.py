@@ -1,0 +1,102 @@
+"""The decoding requests of a worker, advanced by whole runs of steps instead of token by token."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from orchestrator.simulator.job import Job
+from orchestrator.simulator.kv import Holding, KvPool
+
+
+class Decoding:
+    """`step` counts decode steps of this worker. Contexts, blocks and ends follow from it in closed form:
+
+    a request that joined at step s with c tokens has c + (step - s). Requests whose contexts agree modulo the block size grow a
+    block in the same steps, so a histogram of these residues gives the blocks that any number of steps needs.
+    """
+
+    def __init__(self, kv: KvPool) -> None:
+        self.step = 0
+        self.context_tokens = 0
+        self.jobs: dict[Job, Holding] = {}
+        self._kv = kv
+        self._joined: dict[Job, tuple[int, int]] = {}
+        self._ends: list[tuple[int, int, Job]] = []
+        self._residues = [0] * kv.block_tokens
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def join(self, job: Job, holding: Holding) -> None:
+        """Add a request that holds the blocks of its context but perhaps the newest token's."""
+        tokens = job.context_tokens
+        missing = self._kv.blocks_for(tokens) - holding.blocks
+        self._kv.take(missing)
+        self.jobs[job] = holding
+        self._joined[job] = (self.step, tokens)
+        self.context_tokens += tokens
+        self._residues[(tokens - self.step) % self._kv.block_tokens] += 1
+        heapq.heappush(self._ends, (self.step + job.output_tokens - job.emitted, job.order, job))
+
+    def joined_at(self, job: Job) -> int:
+        """The step before which it joined."""
+        return self._joined[job][0]
+
+    def emitted_since_join(self, job: Job) -> int:
+        return self.step - self._joined[job][0]
+
+    def leave(self, job: Job, grown: bool = True) -> Holding:
+        """Take out a request; returns what it holds. Between `advance` and `grow_last` it has not `grown` for its newest token."""
+        holding = self.jobs.pop(job)
+        joined, tokens = self._joined.pop(job)
+        context = tokens + self.step - joined
+        holding.private = self._kv.blocks_for(context if grown else context - 1) - len(holding.shared)
+        self.context_tokens -= context
+        self._residues[(tokens - joined) % self._kv.block_tokens] -= 1
+        return holding
+
+    def steps_to_end(self) -> int:
+        """Steps until the first request ends."""
+        while self._ends[0][2] not in self.jobs or self._end_of(self._ends[0][2]) != self._ends[0][0]:
+            heapq.heappop(self._ends)
+        return self._ends[0][0] - self.step
+
+    def _end_of(self, job: Job) -> int:
+        # Tokens are counted when a request leaves, so `emitted` is still that of when it joined.
+        return self._joined[job][0] + job.output_tokens - job.emitted
+
+    def ended(self) -> Iterator[Job]:
+        """Requests whose last token is out, by age."""
+        while self._ends and self._ends[0][0] <= self.step:
+            end, _, job = heapq.heappop(self._ends)
+            if job in self.jobs and self._end_of(job) == end:
+                yield job
+
+    def growth(self, steps: int) -> int:
+        """Blocks that the contexts grow by in that many steps."""
+        size = self._kv.block_tokens
+        whole, rest = divmod(steps, size)
+        first = -self.step
+        return whole * len(self.jobs) + sum(self._residues[(first - j) % size] for j in range(rest))
+
+    def steps_that_fit(self, wanted: int) -> int:
+        """At most `wanted` steps, at least 1, whose contexts the free blocks hold until the last of them has run."""
+        free = self._kv.free_blocks
+        if len(self.jobs) * (wanted // self._kv.block_tokens + 1) <= free or self.growth(wanted - 1) <= free:
+            return wanted
+        low, high = 1, wanted
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.growth(middle - 1) <= free else (low, middle)
+        return low
+
+    def advance(self, steps: int) -> None:
+        """Run `steps` steps; blocks are taken for all but the last, see `grow_last`."""
+        self._kv.take(self.growth(steps - 1))
+        self.step += steps
+        self.context_tokens += steps * len(self.jobs)
+
+    def grow_last(self) -> None:
+        """Blocks for what the last step added, once those that ended have left."""
+        self._kv.take(self._residues[(1 - self.step) % self._kv.block_tokens])

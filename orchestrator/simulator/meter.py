@@ -1,0 +1,114 @@
+"""What is measured at one worker, and what it tells routers of itself at its heartbeats."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from orchestrator.routing.router import Report
+from orchestrator.simulator.device import Device
+from orchestrator.simulator.iteration import Iteration
+from orchestrator.simulator.job import Job
+from orchestrator.simulator.samples import Samples
+from orchestrator.simulator.steplog import StepLog
+
+if TYPE_CHECKING:
+    from orchestrator.simulator.worker import Worker
+
+
+class Meter:
+    """Sums over the life of a worker. `status` is its load at heartbeat number `beat`; heartbeats come every `heartbeat_s`.
+
+    A heartbeat costs no event: before a worker changes, `observe` keeps what it looked like at the last one.
+    """
+
+    def __init__(self, device: Device, heartbeat_s: float, phase_s: float, *, spans: bool) -> None:
+        self.steps = StepLog()
+        self.samples = Samples()
+        self.spans: list[tuple[float, float, int, int, int]] | None = [] if spans else None
+        self.requests = self.preemptions = 0
+        self.prefill_tokens = self.decode_tokens = self.reused_tokens = self.decode_steps = 0
+        self.busy_s = self.busy_j = 0.0
+        self.beat = -1
+        self.status = Report(0, 0, 0, 0, 0, 0, 0, 0.0)
+        self.died_s: float | None = None
+        self._device = device
+        self._heartbeat_s = heartbeat_s
+        self._phase_s = phase_s
+        self._waited: dict[Job, float] = {}
+        self._step_s = 0.0
+
+    def observe(self, worker: Worker, now_s: float) -> None:
+        """Called before the worker changes, and by whoever wants its `status`."""
+        if not self._heartbeat_s:
+            self.beat += 1
+            self.status = self._status(worker, now_s)
+            return
+        beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
+        if beat > self.beat:
+            self.beat = beat
+            self.status = self._status(worker, self._phase_s + beat * self._heartbeat_s)
+
+    def boot(self, worker: Worker, now_s: float) -> None:
+        """The first report of a worker, which does not wait for a heartbeat."""
+        self.status = self._status(worker, now_s)
+        self.beat += 1 if not self._heartbeat_s else 0
+
+    def _status(self, worker: Worker, at_s: float) -> Report:
+        done, it = worker.progress(at_s)
+        context, used = worker.decoding.context_tokens, worker.kv.used_blocks
+        if done and it is not None:
+            context += done * it.requests
+            used += worker.decoding.growth(done)
+        return Report(
+            worker.running,
+            len(worker.waiting),
+            worker.prefill_tokens(),
+            context,
+            used,
+            worker.kv.total_blocks,
+            worker.kv.block_tokens,
+            self._step_s,
+        )
+
+    def joined(self, job: Job, now_s: float) -> None:
+        """A request began to decode here."""
+        self._waited[job] = now_s - job.last_token_s
+
+    def stayed(self, job: Job, first: int, last: int) -> None:
+        """A request took part in steps [first, last)."""
+        self.steps.stay(job.view.tier, first, last, self._waited.pop(job, 0.0))
+        self.decode_tokens += last - first
+
+    def ended(self, it: Iteration) -> None:
+        """An iteration ran to its end."""
+        self._ran(it, it.steps, it.end_s)
+        for _, tokens in it.chunks:
+            self.prefill_tokens += tokens
+
+    def interrupted(self, it: Iteration, steps: int, now_s: float) -> None:
+        """The worker died after `steps` steps of a run."""
+        self._ran(it, steps, now_s)
+
+    def _ran(self, it: Iteration, steps: int, end_s: float) -> None:
+        seconds = end_s - it.start_s
+        self.busy_s += seconds
+        self.busy_j += seconds * self._device.power_w(it.clock_mhz, bool(it.chunks), it.requests)
+        if it.requests and steps:
+            self.decode_steps += steps
+            self._step_s = seconds / steps
+            if it.line is not None:
+                self.steps.run(steps, it.line, it.context_tokens, it.requests, it.factor)
+            elif end_s == it.end_s:
+                self.steps.single(seconds)
+        if self.spans is not None:
+            self.spans.append((it.start_s, seconds, it.requests, steps, sum(tokens for _, tokens in it.chunks)))
+
+    def sample(self, worker: Worker, now_s: float) -> None:
+        """Note queue, batch and KV for the plots."""
+        if now_s >= self.samples.due_s:
+            self.samples.add(now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks)
+
+    def energy_j(self, alive_s: float) -> float:
+        """Of a worker that lived that long: what it ran, and idling in between."""
+        return self.busy_j + max(0.0, alive_s - self.busy_s) * self._device.idle_w

@@ -1,0 +1,106 @@
+"""Simulates a cluster under a workload and reports what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.core.config import Cluster
+from orchestrator.report.document import Run, report
+from orchestrator.report.outcome import Outcome
+from orchestrator.report.timeline import Timeline
+from orchestrator.simulator.cluster import SimulatedCluster
+from orchestrator.simulator.controller import Fault
+from orchestrator.simulator.jobs import jobs
+from orchestrator.simulator.measured import itl, kv, outcomes, rows, timeline
+from orchestrator.simulator.scenario import Scenario, scenario
+from orchestrator.workload.schedule import Planned
+
+Progress = Callable[[int, float], None]
+"""Called now and then with the requests that are over and the simulated time in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`spans` keeps every iteration for a trace. `check_every` recounts all blocks after that many events (0: never)."""
+
+    seed: int = 0
+    version: str = ""
+    faults: tuple[Fault, ...] = ()
+    spans: bool = False
+    check_every: int = 0
+    facts: Mapping[str, Any] | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The report as a document, and what it was made from."""
+
+    document: dict[str, Any]
+    outcomes: list[Outcome]
+    timeline: Timeline
+    cluster: SimulatedCluster
+
+
+def simulate(cluster: Cluster, planned: Iterable[Planned], options: Options = Options()) -> Result:
+    """Run `planned` through the cluster until its last request is over.
+
+    Deterministic but for `wall_s` and `cpu_s`. Raises CatalogError and TraceError.
+    """
+    return simulate_scenario(scenario(cluster), planned, options)
+
+
+def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Options = Options()) -> Result:
+    """As `simulate`, for a scenario that was looked up before: searches reuse its latency model."""
+    wall_s, cpu_s = time.monotonic(), time.process_time()
+    simulated = SimulatedCluster(what, options.seed, options.faults, spans=options.spans)
+    door, loop = simulated.front_door, simulated.loop
+    loop.push(door.open(_watched(jobs(planned, what.spec, what.block_tokens), simulated, options.progress)))
+    checked = loop.events
+
+    def is_over() -> bool:
+        nonlocal checked
+        if options.check_every and loop.events - checked >= options.check_every:
+            checked = loop.events
+            simulated.check()
+        return door.exhausted and not door.active
+
+    loop.run(is_over)
+    simulated.check()
+    end_s = max((job.end_s or 0.0 for job in door.over), default=0.0)
+    found = outcomes(door.over)
+    workers = rows(simulated, end_s)
+    energy = [row["energy_j"] for row in workers]
+    cost = [row["cost_usd"] for row in workers]
+    run = Run(
+        duration_s=end_s,
+        wall_s=0.0,
+        cpu_s=0.0,
+        seed=options.seed,
+        version=options.version,
+        kv=kv(simulated),
+        workers=workers,
+        energy_j=None if None in energy else sum(energy),
+        cost_usd=None if None in cost else sum(cost),
+        decisions=simulated.decisions.as_json(),
+        policies=_names(what),
+        scenario=options.facts,
+    )
+    document = report(found, run, itl(simulated))
+    document["wall_s"], document["cpu_s"] = time.monotonic() - wall_s, time.process_time() - cpu_s
+    return Result(document, found, timeline(simulated), simulated)
+
+
+def _watched(arriving: Iterator[Any], simulated: SimulatedCluster, progress: Progress | None) -> Iterator[Any]:
+    for count, job in enumerate(arriving):
+        if progress is not None and count % 256 == 0:
+            progress(len(simulated.front_door.over), simulated.loop.now_s)
+        yield job
+
+
+def _names(what: Scenario) -> dict[str, str]:
+    policies = what.spec.policies
+    return {decision: getattr(policies, decision).name for decision in policies.__dataclass_fields__}
