@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.performance.batch import Array, Batch
 
@@ -24,3 +24,20 @@ class LatencyModel(Protocol):
 
     def iteration_s(self, batch: Batch, point: Point = FULL) -> Array:
         """Seconds per row of `batch`, shape (n,) or () for scalars; 0 for an empty row. Fields of both broadcast."""
+
+
+@runtime_checkable
+class ScalarModel(Protocol):
+    """A latency model that also evaluates one row without arrays, which takes microseconds."""
+
+    def one_s(
+        self,
+        prefill_tokens: float = 0.0,
+        prefill_pairs: float = 0.0,
+        prefill_context_tokens: float = 0.0,
+        prefill_requests: float = 0.0,
+        decode_requests: float = 0.0,
+        decode_context_tokens: float = 0.0,
+        point: Point = FULL,
+    ) -> float:
+        """`iteration_s` of one row."""
