@@ -53,6 +53,15 @@ COMMANDS: Table = {
     ),
     "generate": Verb("orchestrator.cli.generate:generate", "Ask the model and stream its answer."),
     "replay": Verb("orchestrator.cli.replay:replay", "Load an endpoint with a trace and report latencies."),
+    "compare": Verb("orchestrator.cli.compare:compare", "Compare reports of replay and simulate."),
+    "trace": Group(
+        "Describe, convert and generate request traces.",
+        {
+            "describe": Verb("orchestrator.cli.trace.describe:describe", "Arrivals, lengths, prefixes and tiers."),
+            "convert": Verb("orchestrator.cli.trace.convert:convert", "Write a trace or a part of it."),
+            "synthesize": Verb("orchestrator.cli.trace.synthesize:synthesize", "Generate a trace and write it."),
+        },
+    ),
     "top": Verb("orchestrator.cli.top:top", "Live view of workers and rates."),
     "check": Verb("orchestrator.cli.check:check", "Recount every block, lease and ledger entry."),
     "config": Group(

@@ -1,37 +1,53 @@
-"""Synthetic traces: Poisson arrivals with log-normal lengths like those of a chat service."""
+"""Generated traces: arrivals of a random process with lengths of a known workload."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from orchestrator.workload.trace import TraceError, TraceRequest
+from orchestrator.workload import processes
+from orchestrator.workload.lengths import Mix
+from orchestrator.workload.parameters import parse_name
+from orchestrator.workload.tiers import with_tiers
+from orchestrator.workload.trace import TraceRequest
 
 PREFIX = "synthetic:"
-NAMES = ("poisson",)
-# Medians and spreads of the Azure 2023 conversation trace (1,020 in, 129 out); the tail is what a log-normal gives.
-INPUT_MEDIAN, INPUT_SIGMA = 1020.0, 0.8
-OUTPUT_MEDIAN, OUTPUT_SIGMA = 129.0, 0.9
-LONGEST_TOKENS = 16384
+DEFAULT_RATE = 1.0
+CHUNK = 1024
 
 
-def synthetic(name: str, seed: int, rate: float) -> Iterator[TraceRequest]:
-    """Endless requests at `rate` per second; `name` is what follows `synthetic:`. Raises TraceError."""
-    if name not in NAMES:
-        known = ", ".join(PREFIX + n for n in NAMES)
-        raise TraceError(f"no synthetic trace {name!r}", "--trace", f"use {known}")
-    draw = np.random.default_rng([seed, 1])
-    arrival_s = 0.0
+def synthetic(name: str, seed: int, rate: float | None = None) -> Iterator[TraceRequest]:
+    """Endless requests in order of time; `name` is what follows `synthetic:`, and `rate` goes before the name's. Raises TraceError.
+
+    Arrivals, lengths and tiers have streams of their own, so that another rate keeps the lengths.
+    """
+    kind, given = parse_name(name)
+    return _requests(kind, given, seed, rate or given["rate"] or DEFAULT_RATE)
+
+
+def _requests(kind: str, given: dict[str, Any], seed: int, rate: float) -> Iterator[TraceRequest]:
+    arrivals = _arrivals(kind, given, np.random.default_rng([seed, 1]), rate)
+    lengths = _lengths(given["lengths"], np.random.default_rng([seed, 1, 1]))
+    rows = (TraceRequest(at, i, o) for at, (i, o) in zip(arrivals, lengths, strict=False))
+    if given["tiers"] is None:
+        return rows
+    return with_tiers(rows, given["tiers"], np.random.default_rng([seed, 1, 2]), given["rotate_s"])
+
+
+def _arrivals(kind: str, given: dict[str, Any], draw: np.random.Generator, rate: float) -> Iterator[float]:
+    if math.isinf(rate):
+        return processes.at_once()
+    if kind == "gamma":
+        return processes.gamma(draw, rate, given["cv"])
+    if kind == "diurnal":
+        return processes.diurnal(draw, rate, given["period_s"], given["amplitude"])
+    return processes.poisson(draw, rate)
+
+
+def _lengths(mix: Mix, draw: np.random.Generator) -> Iterator[tuple[int, int]]:
     while True:
-        yield TraceRequest(
-            arrival_s,
-            _length(draw, INPUT_MEDIAN, INPUT_SIGMA),
-            _length(draw, OUTPUT_MEDIAN, OUTPUT_SIGMA),
-        )
-        arrival_s += draw.exponential(1 / rate) if math.isfinite(rate) else 0.0
-
-
-def _length(draw: np.random.Generator, median: float, sigma: float) -> int:
-    return int(min(max(1.0, draw.lognormal(math.log(median), sigma)), LONGEST_TOKENS))
+        inputs, outputs = mix.draw(draw, CHUNK)
+        yield from zip(inputs.tolist(), outputs.tolist(), strict=True)

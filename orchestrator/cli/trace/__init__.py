@@ -1,0 +1,1 @@
+"""`pdctl trace`: one file per verb."""
