@@ -24,6 +24,8 @@ from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.service import ModelInfo, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
+from orchestrator.recording.log import DecisionLog
+from orchestrator.recording.policies import recorded
 from orchestrator.routing.router import Router
 from orchestrator.state.open import open_store
 from pd.v1 import worker_pb2 as pb
@@ -140,6 +142,7 @@ async def fleet(
     model_dir: Path = MODEL_DIR,
     transport: str = "nixl",
     routing: str = "round_robin",
+    record: DecisionLog | None = None,
     **engine: Any,
 ) -> AsyncIterator[Fleet]:
     """Workers `{name: role}` and a dispatcher, stopped at exit. `engine` overrides fields of the engine section."""
@@ -161,12 +164,13 @@ async def fleet(
         store = open_store(f"sqlite:///{directory}/state.db")
         dispatcher = Dispatcher(
             info,
-            Router(make("routing", routing, {})),
-            make("admission", "fcfs", {}),
+            Router(recorded(make("routing", routing, {}), record)),
+            recorded(make("admission", "fcfs", {}), record),
             Metrics(),
             max_concurrent=256,
             max_queue=4096,
             timeout_s=300,
+            record=record,
         )
         discovery = Discovery(store, dispatcher, "bench")
         running = Fleet(Path(directory), model_dir, {**settings, **engine}, transport, dispatcher, discovery)

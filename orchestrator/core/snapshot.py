@@ -15,6 +15,8 @@ from orchestrator.core.cluster import ClusterView
 from orchestrator.core.exact import Json, decode, encode
 from orchestrator.core.request import RequestView
 
+_NAMES = tuple(f.name for f in fields(ClusterView))
+
 
 @cache
 def _columns() -> dict[str, np.dtype[Any]]:
@@ -26,8 +28,8 @@ def _columns() -> dict[str, np.dtype[Any]]:
 
 def copy_view(view: ClusterView) -> ClusterView:
     """A view that its owner does not update."""
-    values = {f.name: getattr(view, f.name) for f in fields(ClusterView)}
-    return ClusterView(**{name: value.copy() if hasattr(value, "copy") else value for name, value in values.items()})
+    values: list[Any] = [getattr(view, name) for name in _NAMES]
+    return ClusterView(*[value.copy() if hasattr(value, "copy") else value for value in values])
 
 
 def view_to_json(view: ClusterView) -> Json:

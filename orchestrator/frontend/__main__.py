@@ -32,6 +32,8 @@ from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
+from orchestrator.recording.log import DecisionLog
+from orchestrator.recording.policies import recorded
 from orchestrator.routing.router import Router
 from orchestrator.state.base import Store
 from orchestrator.state.open import open_store
@@ -52,7 +54,14 @@ def read_cluster(store: Store) -> Cluster:
     return parse(document)
 
 
-def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics) -> Dispatcher:
+def open_record(config: FrontDoorConfig, cluster: Cluster) -> DecisionLog | None:
+    """Where this front door writes its decisions, if the spec wants them."""
+    limit = cluster.spec.front_door.record_decisions
+    path = Path(config.run_dir) / f"decisions-{config.id}.jsonl.gz"
+    return DecisionLog(path, limit, config.id) if limit else None
+
+
+def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics, record: DecisionLog | None) -> Dispatcher:
     """A dispatcher with the policies of the spec; Discovery replaces them when they change."""
     spec, front_door = cluster.spec, cluster.spec.front_door
     model = ModelInfo(
@@ -64,12 +73,13 @@ def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics) -> Dis
     routing, admission = spec.policies.routing, spec.policies.admission
     return Dispatcher(
         model,
-        Router(make("routing", routing.name, routing.parameters)),
-        make("admission", admission.name, admission.parameters),
+        Router(recorded(make("routing", routing.name, routing.parameters), record)),
+        recorded(make("admission", admission.name, admission.parameters), record),
         metrics,
         max_concurrent=front_door.max_concurrent,
         max_queue=front_door.max_queue,
         timeout_s=front_door.request_timeout_s,
+        record=record,
     )
 
 
@@ -109,7 +119,8 @@ async def serve(config: FrontDoorConfig) -> None:
     cluster = await asyncio.to_thread(read_cluster, store)
     text = TextModel.load(Path(config.model_dir))
     metrics = Metrics()
-    dispatcher = build_dispatcher(cluster, text, metrics)
+    record = open_record(config, cluster)
+    dispatcher = build_dispatcher(cluster, text, metrics, record)
     discovery = Discovery(store, dispatcher, config.id)
     limits = Limits(
         max_body_bytes=cluster.spec.front_door.max_body_bytes,
@@ -144,6 +155,8 @@ async def serve(config: FrontDoorConfig) -> None:
     await stopped.wait()
     follower.cancel()
     await dispatcher.close()
+    if record is not None:
+        await asyncio.to_thread(record.close)
     await discovery.close()
     await server.stop(grace=DRAIN_S)
     with contextlib.suppress(asyncio.CancelledError):

@@ -12,6 +12,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.policies.registry import make
+from orchestrator.recording.policies import recorded
 from orchestrator.state.base import Store, StoreError
 from pd.v1 import worker_pb2 as pb
 
@@ -114,6 +115,8 @@ class Discovery:
                 continue
             try:
                 policy = make(decision, doc["name"], doc.get("parameters") or {})
+                if decision in ("routing", "admission"):
+                    policy = recorded(policy, self.dispatcher.record)
             except (ValueError, KeyError) as error:
                 log.error("policy for %s stays as it is: %s", decision, error)
                 continue

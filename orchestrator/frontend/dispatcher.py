@@ -16,12 +16,14 @@ from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.attempts import Attempts
+from orchestrator.frontend.ended import ended
 from orchestrator.frontend.flight import DeltaStream, Flight, Gap
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
+from orchestrator.recording.log import DecisionLog
 from orchestrator.routing.router import Report, Router
 from pd.v1 import worker_pb2 as pb
 
@@ -48,8 +50,10 @@ class Dispatcher:
         max_concurrent: int,
         max_queue: int,
         timeout_s: float,
+        record: DecisionLog | None = None,
     ) -> None:
         self.model = model
+        self.record = record
         self.router = router
         self.admission = admission
         self._metrics = metrics
@@ -315,6 +319,8 @@ class Dispatcher:
         flight.record.e2e_s = flight.record.elapsed_s()
         flight.record.enter(state)
         self._history.append(flight.record)
+        if self.record is not None and self.record.follows(flight.request_id):
+            self.record.ended(ended(flight, self.router.block_tokens()))
         if self._queue and not self._closing:
             self._pump_soon()
 
