@@ -24,7 +24,7 @@ apiVersion: pd/v1
 kind: Cluster
 metadata: {name: live}
 spec:
-  frontDoor: {httpPort: 0, grpcPort: 0}
+  frontDoor: {httpPort: 0, grpcPort: 0, recordDecisions: 1000000}
 """
 
 
