@@ -53,14 +53,15 @@ class Catalog:
         """The device of that name. Raises CatalogError."""
         return _find(self._hardware, name, "hardware")
 
-    def model(self, name: str) -> ModelShape:
-        """The model of that name, or of that path: a Hugging Face config.json or the directory that holds it. Raises CatalogError."""
-        if name in self._models:
-            return self._models[name]
-        if "/" in name or name.endswith(".json") or (Path(name) / "config.json").is_file():
-            return read_shape(name)
-        do = f"{did_you_mean(name, self._models)}, or give the path of a config.json"
-        raise CatalogError(f"there is no model {name!r}", "catalog of models", do)
+    def model(self, name: str | Path) -> ModelShape:
+        """The model of that name or path: a Hugging Face config.json or the directory that holds it. Raises CatalogError."""
+        text, path = str(name), Path(name)
+        if text in self._models:
+            return self._models[text]
+        if path.exists() or path.suffix == ".json" or path.is_absolute():
+            return read_shape(path)
+        do = f"{did_you_mean(path.name, self._models)}, or give the path of a config.json"
+        raise CatalogError(f"there is no model {text!r}", "catalog of models", do)
 
     def link(self, name: str) -> Link:
         """The link of that name. Raises CatalogError."""
