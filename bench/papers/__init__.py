@@ -1,0 +1,1 @@
+"""Results of papers, made again from their formulas and settings."""
