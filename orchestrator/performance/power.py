@@ -9,9 +9,9 @@ import numpy as np
 from orchestrator.performance.batch import Array
 from orchestrator.performance.hardware import Hardware, Power
 
-# A device whose power was never measured is taken to spend the A100's shares of its TDP (VoltanaLLM §3.2: 80, 390, 300 and 150 of
-# 400 W, knee at 0.71 of the highest clock).
-IDLE_OF_TDP, PREFILL_OF_TDP, DECODE_OF_TDP, DECODE_LEAST_OF_TDP, KNEE_OF_HIGHEST = 0.2, 0.975, 0.75, 0.375, 0.71
+# A device whose power was never measured is taken to spend the A100's shares of its TDP (80, 390, 300 and 174 of 400 W), and to
+# have its knee where the A100 has it, at 0.71 of the highest clock.
+IDLE_OF_TDP, PREFILL_OF_TDP, DECODE_OF_TDP, DECODE_LEAST_OF_TDP, KNEE_OF_HIGHEST = 0.2, 0.975, 0.75, 0.435, 0.71
 
 
 def power_figures(hardware: Hardware) -> tuple[Power, bool] | None:

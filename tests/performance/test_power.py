@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from orchestrator.performance.power import (
     power_figures,
     power_w,
 )
+
+SPLITWISE = Path(__file__).parents[2] / ".." / "shared" / "profiles" / "splitwise_sim" / "perf_model.csv.gz"
 
 # VoltanaLLM §3.2, A100: clock, power of prefill and decode, time of both, energy of both over the highest clock.
 ORACLE = np.array(
@@ -97,9 +102,25 @@ def test_decode_on_the_h200_stays_far_below_its_board_power(catalog: Catalog) ->
     assert power[0] >= 137 and power[-1] <= 300 and (np.diff(power) > 0).all()
 
 
+def test_measured_power_of_the_a100(a100: Hardware) -> None:
+    """Splitwise profiles: runs of 128 tokens after short prompts are nearly all decode; long prompts peak at the TDP."""
+    if not SPLITWISE.exists():
+        pytest.skip(f"no measured profiles at {SPLITWISE}")
+    assert a100.tdp_w is not None
+    with gzip.open(SPLITWISE, "rt") as text:
+        rows = [r for r in csv.DictReader(text) if r["hardware"] == "a100-80gb" and float(r["average_power"]) > 0]
+    decode = [float(r["average_power"]) * a100.tdp_w for r in rows if int(r["prompt_size"]) <= 512]
+    peaks = [float(r["peak_power"]) * a100.tdp_w for r in rows if int(r["prompt_size"]) == 2048]
+    assert len(decode) > 20 and len(peaks) > 3
+    least, full = float(watts(a100, None, False, 0.0)), float(watts(a100, None, False, 1.0))
+    assert min(decode) == pytest.approx(least, rel=0.03)
+    assert np.quantile(decode, 0.9) == pytest.approx(full, rel=0.05)
+    assert float(np.median(peaks)) == pytest.approx(float(watts(a100, None, True)), rel=0.06)
+
+
 def test_load_and_phase_interpolate(a100: Hardware) -> None:
-    assert watts(a100, None, False, 0.0) == pytest.approx(150)
-    assert watts(a100, None, False, 0.5) == pytest.approx(225)
+    assert watts(a100, None, False, 0.0) == pytest.approx(174)
+    assert watts(a100, None, False, 0.5) == pytest.approx(237)
     assert watts(a100, None, 0.25, 1.0) == pytest.approx(0.25 * 390 + 0.75 * 300)
     assert watts(a100, None, True, 0.0) == pytest.approx(390), "prefill counts as saturated"
     assert watts(a100, np.array([[1005.0], [1410]]), np.array([0.0, 0.5, 1])).shape == (2, 3)
