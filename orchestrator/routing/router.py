@@ -39,6 +39,9 @@ class _Foreign:
     blocks: int = 0
 
 
+_NOBODY = _Foreign()
+
+
 class Router:
     """One per front door. Not thread safe: used on the event loop."""
 
@@ -84,13 +87,12 @@ class Router:
         view.running[row], view.waiting[row] = report.running, report.waiting
         view.kv_total_blocks[row], view.block_tokens[row] = report.total_blocks, report.block_tokens
         view.step_time_s[row] = report.step_time_s
-        own = self.ledger.load(name)
-        self._foreign[name] = _Foreign(
-            max(0, report.prefill_tokens - own.prefill_tokens),
-            max(0, report.context_tokens - own.context_tokens),
-            max(0, report.used_blocks - own.blocks),
-        )
+        own, foreign = self.ledger.load(name), self._foreign.setdefault(name, _Foreign())
+        foreign.prefill_tokens = max(0, report.prefill_tokens - own.prefill_tokens)
+        foreign.context_tokens = max(0, report.context_tokens - own.context_tokens)
+        foreign.blocks = max(0, report.used_blocks - own.blocks)
         self._pushed_s[row] = self._clock()
+        view.age_s[row] = view.time_s - self._pushed_s[row]
         self._refresh(name)
 
     def place_prefill(self, request: RequestView) -> Placement:
@@ -129,11 +131,13 @@ class Router:
     def stamp(self) -> None:
         """Bring the clock and the age of every report in the view up to date."""
         now_s = self._clock()
+        if now_s == self.view.time_s:
+            return
         self.view.time_s = now_s
         np.subtract(now_s, self._pushed_s, out=self.view.age_s, where=~np.isnan(self._pushed_s))
 
     def _refresh(self, name: str) -> None:
-        row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name) or _Foreign()
+        row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name, _NOBODY)
         self.view.outstanding_prefill_tokens[row] = own.prefill_tokens + foreign.prefill_tokens
         self.view.decode_context_tokens[row] = own.context_tokens + foreign.context_tokens
         self.view.kv_used_blocks[row] = own.blocks + foreign.blocks

@@ -11,11 +11,11 @@ class Decisions:
     """Counts by decision and reason."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, Counter[str]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def count(self, decision: str, reason: Reason) -> None:
         """One more of this decision for this reason."""
-        self._counts.setdefault(decision, Counter())[reason.value] += 1
+        self._counts[decision, reason] += 1
 
     def placed(self, phase: str, placement: Placement) -> None:
         """A routing decision for `phase`."""
@@ -23,4 +23,7 @@ class Decisions:
 
     def as_json(self) -> dict[str, dict[str, int]]:
         """decision → reason → count, both in alphabetical order."""
-        return {decision: dict(sorted(counts.items())) for decision, counts in sorted(self._counts.items())}
+        found: dict[str, dict[str, int]] = {}
+        for (decision, reason), count in sorted(self._counts.items()):
+            found.setdefault(decision, {})[str(reason)] = count
+        return found

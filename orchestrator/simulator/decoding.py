@@ -75,10 +75,11 @@ class Decoding:
 
     def growth(self, steps: int) -> int:
         """Blocks that the contexts grow by in that many steps."""
-        size = self._kv.block_tokens
+        size, residues = self._kv.block_tokens, self._residues
         whole, rest = divmod(steps, size)
-        first = -self.step
-        return whole * len(self.jobs) + sum(self._residues[(first - j) % size] for j in range(rest))
+        first = (1 - self.step - rest) % size
+        grown = sum(residues[first : first + rest]) + sum(residues[: max(0, first + rest - size)])
+        return whole * len(self.jobs) + grown
 
     def steps_that_fit(self, wanted: int) -> int:
         """At most `wanted` steps, at least 1, whose contexts the free blocks hold until the last of them has run."""

@@ -200,7 +200,8 @@ class FrontDoor:
         for name, worker in self.workers.items():
             if worker.alive:
                 meter = worker.meter
-                meter.observe(worker, now_s)
+                if now_s >= meter.due_s:
+                    meter.observe(worker, now_s)
                 if self._pushed[name] != meter.beat:
                     self._pushed[name] = meter.beat
                     status = meter.status
@@ -237,8 +238,9 @@ class FrontDoor:
             return worker.keep(job, now_s)
         job.leased = True
         job.state = advance(job.state, RequestState.TRANSFERRING)
-        expiry = (now_s + self._limits.lease_s, partial(self._expire, job, job.attempt))
-        return [expiry, *self._hand_off(job, now_s)]
+        if job.reserved:
+            return self._hand_off(job, now_s)
+        return ((now_s + self._limits.lease_s, partial(self._expire, job, job.attempt)),)
 
     def preempted(self, job: Job, now_s: float) -> Events:
         """See Owner."""
@@ -278,7 +280,7 @@ class FrontDoor:
         return [*source.release(job, now_s), *job.decode.attach(job, now_s)]
 
     def _expire(self, job: Job, attempt: int, now_s: float) -> Events:
-        """Nobody has begun to pull within the lease."""
+        """Nobody has begun to pull within the lease, which can only happen where no decode worker had room in time."""
         if job.attempt != attempt or not job.leased or job.attached:
             return NOTHING
         self.lease_expiries += 1

@@ -30,6 +30,7 @@ class Meter:
         self.prefill_tokens = self.decode_tokens = self.reused_tokens = self.decode_steps = 0
         self.busy_s = self.busy_j = 0.0
         self.beat = -1
+        self.due_s = phase_s
         self.status = Report(0, 0, 0, 0, 0, 0, 0, 0.0)
         self.died_s: float | None = None
         self._device = device
@@ -39,15 +40,15 @@ class Meter:
         self._step_s = 0.0
 
     def observe(self, worker: Worker, now_s: float) -> None:
-        """Called before the worker changes, and by whoever wants its `status`."""
+        """To be called before the worker changes, and by whoever wants its `status`, where `now_s` is past `due_s`."""
         if not self._heartbeat_s:
             self.beat += 1
             self.status = self._status(worker, now_s)
             return
-        beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
-        if beat > self.beat:
-            self.beat = beat
-            self.status = self._status(worker, self._phase_s + beat * self._heartbeat_s)
+        self.beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
+        at_s = self._phase_s + self.beat * self._heartbeat_s
+        self.due_s = at_s + self._heartbeat_s
+        self.status = self._status(worker, at_s)
 
     def boot(self, worker: Worker, now_s: float) -> None:
         """The first report of a worker, which does not wait for a heartbeat."""

@@ -98,7 +98,7 @@ class Worker:
 
     def enqueue(self, job: Job, now_s: float) -> Events:
         """Prefill this request, in its turn."""
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         job.computed = 0
         self.waiting.append(job)
         self.waiting_tokens += job.context_tokens
@@ -109,7 +109,7 @@ class Worker:
         blocks = self.kv.blocks_for(tokens)
         if blocks > self.spare_blocks():
             return False
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         self.kv.take(blocks)
         self.reservations[job] = Holding(blocks)
         self._tell()
@@ -117,7 +117,7 @@ class Worker:
 
     def attach(self, job: Job, now_s: float) -> Events:
         """The context has arrived in the reserved blocks: decode."""
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         self.ready.append((job, self.reservations.pop(job)))
         return self.wake(now_s)
 
@@ -126,7 +126,7 @@ class Worker:
         holding = self.leases.pop(job, None) or self.reservations.pop(job, None)
         if holding is None:
             return NOTHING
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         self.kv.release(holding)
         return self.wake(now_s)
 
@@ -135,7 +135,7 @@ class Worker:
         self.departing.pop(job, None)
         if job in self.decoding.jobs:
             return self.depart(job, self._drop, now_s)
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         if job in self.waiting:
             self.waiting.remove(job)
             self.waiting_tokens -= job.context_tokens
@@ -154,7 +154,7 @@ class Worker:
 
     def kill(self, now_s: float) -> list[Job]:
         """Die; returns the requests that were here, by age."""
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         done, it = self.progress(now_s)
         if it is not None:
             # A request whose last token is due at this very moment does not get it.
@@ -360,7 +360,7 @@ class Worker:
         it = self._iteration
         if version != self._version or it is None:
             return NOTHING
-        self.meter.observe(self, now_s)
+        self._observe(now_s)
         self._iteration, self._ending = None, True
         self.meter.ended(it)
         events = list[tuple[float, Action]]()
@@ -415,6 +415,11 @@ class Worker:
         else:
             self.ready.append((job, holding))
         return NOTHING
+
+    def _observe(self, now_s: float) -> None:
+        """Before anything changes: what the last heartbeat saw."""
+        if now_s >= self.meter.due_s:
+            self.meter.observe(self, now_s)
 
     def _settle_tokens(self, job: Job, now_s: float) -> None:
         """Count the tokens that a request got from its steps here."""
