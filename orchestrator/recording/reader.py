@@ -31,7 +31,10 @@ class Record:
         """Known after iteration: the last line, of a file that was not written to its end."""
         self._lines = self._complete_lines()
         self._reader = LineReader()
-        header = next((self._read(line, number) for number, line in self._lines), None)
+        try:
+            header = next((self._reader.read(line) for _, line in self._lines), None)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            header = None
         if not isinstance(header, Header) or header.format != FORMAT:
             raise RecordError("no record of decisions", str(path), "give a file that frontDoor.recordDecisions wrote")
         if header.version != VERSION:

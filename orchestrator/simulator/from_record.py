@@ -19,7 +19,7 @@ from orchestrator.core.config.policies import PolicyChoice
 from orchestrator.core.decisions import Admission, Placement
 from orchestrator.core.request import BlockHashes, RequestView
 from orchestrator.policies.registry import make
-from orchestrator.policies.state import restore
+from orchestrator.policies.state import parameters, restore
 from orchestrator.recording.entries import Admitted, Decision, DecodePlaced, PolicySet, PrefillPlaced, RequestEnded
 from orchestrator.recording.reader import Record, RecordError
 
@@ -105,8 +105,8 @@ class _Policies:
         for decision, choice in override.items():
             if decision not in DECISIONS:
                 raise ValueError(f"records hold no decisions of {decision}; use {' or '.join(DECISIONS)}")
-            self._in_force[decision] = make(decision, choice.name, choice.parameters)
-            self._report.policies.append(PolicySet(decision, choice.name, dict(choice.parameters), {}))
+            policy = self._in_force[decision] = make(decision, choice.name, choice.parameters)
+            self._report.policies.append(PolicySet(decision, choice.name, parameters(policy), {}))
 
     def set(self, entry: PolicySet) -> None:
         self._report.missed += entry.missed
