@@ -66,6 +66,15 @@ def test_a_column_of_another_type_comes_back_as_it_was() -> None:
     assert all_bits(view_from_json(through_json(view_to_json(view)))) == all_bits(view)
 
 
+def test_a_large_view_comes_back_bit_for_bit() -> None:
+    view = ClusterView.empty([f"w{i}" for i in range(1000)])
+    rng = np.random.default_rng(1)
+    view.kv_used_blocks[:] = rng.integers(0, 2**40, 1000)
+    view.age_s[:] = rng.random(1000)
+    view.accepts[:] = rng.random(1000) < 0.5
+    assert all_bits(view_from_json(through_json(view_to_json(view)))) == all_bits(view)
+
+
 def test_a_copy_is_not_updated() -> None:
     view = ClusterView.empty(["a"])
     copy = copy_view(view)
