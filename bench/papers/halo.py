@@ -14,6 +14,7 @@ import numpy as np
 from bench.harness import Bench, Check, run
 from orchestrator.performance.batch import Batch
 from orchestrator.performance.catalog import Catalog
+from orchestrator.performance.latency.arithmetic import ARRAYS
 from orchestrator.performance.latency.in_memory import InMemoryLatency
 from orchestrator.performance.latency.in_memory_operators import InMemoryOperators, Linear
 from orchestrator.performance.latency.mapping import Engine, Mapping
@@ -125,7 +126,7 @@ def floors(bench: Bench) -> None:
 def crossover(bench: Bench) -> None:
     """Rows from which the arrays are faster, by operator; and what it gains to choose for each."""
     model = CATALOG.model("llama-2-7b")
-    operators, rows = InMemoryOperators(HARDWARE, model), np.arange(1.0, 257.0)
+    operators, rows = InMemoryOperators(HARDWARE, model, ARRAYS), np.arange(1.0, 257.0)
     for operator in Linear:
         dram_s, array_s = (operators.linear_s(engine, operator, rows) for engine in (Engine.DRAM, Engine.ARRAY))
         first = float(rows[array_s < dram_s][0])

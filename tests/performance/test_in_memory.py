@@ -11,10 +11,12 @@ import pytest
 from orchestrator.performance.batch import Batch
 from orchestrator.performance.catalog import Catalog
 from orchestrator.performance.error import CatalogError
-from orchestrator.performance.latency.base import Point
+from orchestrator.performance.latency.arithmetic import ARRAYS
+from orchestrator.performance.latency.base import Point, ScalarModel
 from orchestrator.performance.latency.in_memory import InMemoryLatency
 from orchestrator.performance.latency.in_memory_operators import InMemoryOperators, Linear
 from orchestrator.performance.latency.mapping import Engine, Mapping
+from orchestrator.performance.latency.row import arrays
 
 CATALOG = Catalog.load()
 HALO = CATALOG.hardware("halo")
@@ -130,7 +132,7 @@ def test_table_row_of_qwen():
 
 @pytest.mark.parametrize("operator", [operator for operator in Linear if operator is not Linear.HEAD])
 def test_engines_cross_over_between_32_and_64_rows(operator):
-    operators, rows = InMemoryOperators(HALO, LLAMA), np.arange(1.0, 257.0)
+    operators, rows = InMemoryOperators(HALO, LLAMA, ARRAYS), np.arange(1.0, 257.0)
     dram, array = (operators.linear_s(engine, operator, rows) for engine in (Engine.DRAM, Engine.ARRAY))
     wins = array < dram
     crossover = rows[wins][0]
@@ -202,12 +204,30 @@ def test_mixed_batches_share_a_pass_only_on_one_engine():
     assert saved(Mapping.HALO) < 0.01 * loads
 
 
-def test_rows_are_independent_and_empty_ones_take_no_time():
+@pytest.mark.parametrize("mapping", Mapping)
+def test_one_row_is_the_same_in_floats_and_in_arrays(mapping):
+    rng = np.random.default_rng(5)
+    batch = replace(
+        Batch.prefill(rng.integers(0, 3, 30).astype(float), rng.integers(1, 900, 30), rng.integers(0, 90, 30)),
+        decode_requests=rng.integers(0, 90, 30).astype(float), decode_context_tokens=rng.integers(90, 9000, 30) * 1.0,
+    )  # fmt: skip
+    model = InMemoryLatency(HALO, QWEN, mapping, write_back=True)
+    assert isinstance(model, ScalarModel)
+    rows = [model.one_s(*(float(field[i]) for field in arrays(batch))) for i in range(30)]
+    assert rows == pytest.approx(model.iteration_s(batch), rel=1e-12)
+
+
+def test_empty_rows_take_no_time():
     model = InMemoryLatency(HALO, LLAMA)
-    times = model.iteration_s(Batch.decode(np.array([0.0, 1.0, 64.0]), 1000))
-    assert times[0] == 0
-    assert times[2] == model.iteration_s(Batch.decode(64, 1000))
+    assert model.iteration_s(Batch.decode(np.array([0.0, 1.0, 64.0]), 1000))[0] == 0
     assert model.iteration_s(Batch()) == 0
+    assert model.one_s() == 0
+
+
+def test_full_points_broadcast():
+    times = InMemoryLatency(HALO, LLAMA).iteration_s(Batch.decode(1, 1000), Point(clock=np.ones(3)))
+    assert times.shape == (3,)
+    assert (times == InMemoryLatency(HALO, LLAMA).one_s(decode_requests=1, decode_context_tokens=1000)).all()
 
 
 def test_partitions_and_clocks_are_refused():

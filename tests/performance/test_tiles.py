@@ -12,8 +12,10 @@ from orchestrator.performance.catalog import Catalog
 from orchestrator.performance.chip import geometry
 from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
-from orchestrator.performance.latency.base import Point
+from orchestrator.performance.latency.arithmetic import FLOATS
+from orchestrator.performance.latency.base import Point, ScalarModel
 from orchestrator.performance.latency.dense import dense_pairs
+from orchestrator.performance.latency.row import Row, arrays
 from orchestrator.performance.latency.tile_operators import Calibration
 from orchestrator.performance.latency.tiles import Tiles
 from orchestrator.performance.memory import kv_capacity_tokens
@@ -119,29 +121,33 @@ def test_mixed_batches_share_gemms_but_not_attention():
     assert seconds(H100, PREFILL) < together < apart
 
 
-def test_rows_are_independent_and_empty_ones_take_no_time():
+def test_one_row_is_the_same_in_floats_and_in_arrays():
     rng = np.random.default_rng(7)
     batch = replace(
         Batch.prefill(rng.integers(0, 4, 50).astype(float), rng.integers(1, 4000, 50), rng.integers(0, 500, 50)),
-        decode_requests=rng.integers(1, 65, 50).astype(float), decode_context_tokens=rng.integers(64, 64000, 50) * 1.0,
+        decode_requests=rng.integers(0, 65, 50).astype(float), decode_context_tokens=rng.integers(64, 64000, 50) * 1.0,
     )  # fmt: skip
-    together = seconds(H100, batch)
-    for i in (0, 17, 49):
-        fields = ("prefill_tokens", "prefill_pairs", "prefill_context_tokens", "prefill_requests", "decode_requests",
-                  "decode_context_tokens")  # fmt: skip
-        row = Batch(**{name: float(getattr(batch, name)[i]) for name in fields})
-        assert seconds(H100, row) == pytest.approx(together[i], rel=1e-12)
+    model, point = Tiles(DECODE_CHIP, CATALOG.model("llama-2-70b"), 4), Point(sm_share=0.6, clock=0.9)
+    assert isinstance(model, ScalarModel)
+    together = model.iteration_s(batch, point)
+    rows = [model.one_s(*(float(field[i]) for field in arrays(batch)), point) for i in range(50)]
+    assert rows == pytest.approx(together, rel=1e-12)
+
+
+def test_empty_rows_take_no_time():
     assert seconds(H100, Batch()) == 0
+    assert Tiles(H100, BLOOM, 8).one_s() == 0
+    assert seconds(H100, Batch.decode(np.array([0.0, 3.0]), 10))[0] == 0
 
 
 def test_dense_pairs_are_exact_for_unequal_prompts():
+    def dense(tokens, pairs, context):
+        return dense_pairs(Row(tokens, pairs, context, 3.0, 0.0, 0.0), FLOATS)
+
     lengths, cached = np.array([10.0, 700.0, 33.0]), np.array([5.0, 0.0, 90.0])
-    fresh = Batch(lengths.sum(), (lengths * (lengths + 1) / 2).sum(), lengths.sum(), 3)
-    assert dense_pairs(fresh) == (lengths**2).sum()
-    equal = Batch(300.0, (100 * (cached + 50.5)).sum(), (cached + 100).sum(), 3)
-    assert dense_pairs(equal) == (100 * (cached + 100)).sum()
-    unequal = Batch(lengths.sum(), 1.0, (lengths + cached).sum(), 3)
-    assert dense_pairs(unequal) == 1.0  # never fewer than the causal pairs
+    assert dense(lengths.sum(), (lengths * (lengths + 1) / 2).sum(), lengths.sum()) == (lengths**2).sum()
+    assert dense(300.0, (100 * (cached + 50.5)).sum(), (cached + 100).sum()) == (100 * (cached + 100)).sum()
+    assert dense(lengths.sum(), 1.0, (lengths + cached).sum()) == 1.0  # never fewer than the causal pairs
 
 
 def test_fewer_and_slower_cores_take_longer_with_the_same_bandwidth():

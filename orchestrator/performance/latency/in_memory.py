@@ -13,10 +13,13 @@ import numpy as np
 from orchestrator.performance.batch import Array, Batch
 from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
+from orchestrator.performance.latency.arithmetic import ARRAYS, FLOATS, Arithmetic
 from orchestrator.performance.latency.base import FULL, Point
 from orchestrator.performance.latency.dense import dense_pairs
-from orchestrator.performance.latency.in_memory_operators import InMemoryOperators, Linear
-from orchestrator.performance.latency.mapping import ASSIGNMENTS, Engine, Mapping
+from orchestrator.performance.latency.dispatch import Number
+from orchestrator.performance.latency.in_memory_operators import LAYER, InMemoryOperators, Linear
+from orchestrator.performance.latency.mapping import ASSIGNMENTS, Assignment, Mapping
+from orchestrator.performance.latency.row import Row, arrays
 from orchestrator.performance.model import ModelShape
 
 
@@ -34,50 +37,68 @@ class InMemoryLatency:
     write_back: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.operators
-
-    @property
-    def operators(self) -> InMemoryOperators:
-        """Times of single operators."""
-        return InMemoryOperators(self.hardware, self.model, self.write_back)
+        _ = InMemoryOperators(self.hardware, self.model, FLOATS).engines
 
     def iteration_s(self, batch: Batch, point: Point = FULL) -> Array:
         """FC operators of both phases share a pass where both run on one engine; attention runs once for each phase.
 
         Every prefill and every decode of the batch produces a token, so the LM head has as many rows.
         """
+        self._must_be_full(point)
+        seconds = np.asarray(self._row_s(arrays(batch), ARRAYS))
+        shape = np.broadcast_shapes(seconds.shape, np.shape(point.sm_share), np.shape(point.clock))
+        return np.broadcast_to(seconds, shape)
+
+    def one_s(
+        self,
+        prefill_tokens: float = 0.0,
+        prefill_pairs: float = 0.0,
+        prefill_context_tokens: float = 0.0,
+        prefill_requests: float = 0.0,
+        decode_requests: float = 0.0,
+        decode_context_tokens: float = 0.0,
+        point: Point = FULL,
+    ) -> float:
+        """`iteration_s` of one row, in plain floats."""
+        if point is not FULL:
+            self._must_be_full(point)
+        row = Row(
+            prefill_tokens, prefill_pairs, prefill_context_tokens, prefill_requests, decode_requests,
+            decode_context_tokens,
+        )  # fmt: skip
+        return self._row_s(row, FLOATS)
+
+    def _row_s(self, row: Row[Number], arithmetic: Arithmetic[Number]) -> Number:
+        operators, engines = InMemoryOperators(self.hardware, self.model, arithmetic, self.write_back), self._engines
+        prefills, decodes, context = row.prefill_tokens, row.decode_requests, row.decode_context_tokens
+        pairs = dense_pairs(row, arithmetic)
+        layer_s = operators.vector_s(prefills + decodes, pairs + context)
+        for operator in LAYER:
+            layer_s = layer_s + self._linear_s(operators, operator, prefills, decodes)
+        layer_s = layer_s + operators.attention_s(engines.prefill_attention, row.prefill_context_tokens, pairs)
+        layer_s = layer_s + operators.attention_s(engines.decode_attention, context, context)
+        produced = row.prefill_requests + decodes
+        return self.model.layers * layer_s + operators.linear_s(engines.decode_linear, Linear.HEAD, produced)
+
+    def _linear_s(
+        self, operators: InMemoryOperators[Number], operator: Linear, prefills: Number, decodes: Number
+    ) -> Number:
+        """One FC operator for the tokens of both phases; free to choose, it shares the pass only if that is faster."""
+        first, second = self._engines.prefill_linear, self._engines.decode_linear
+        if first is second and first is not None:
+            return operators.linear_s(first, operator, prefills + decodes)
+        apart = operators.linear_s(first, operator, prefills) + operators.linear_s(second, operator, decodes)
+        if first is not None:
+            return apart
+        return operators.arithmetic.minimum(operators.linear_s(None, operator, prefills + decodes), apart)
+
+    @property
+    def _engines(self) -> Assignment:
+        return ASSIGNMENTS[self.mapping]
+
+    def _must_be_full(self, point: Point) -> None:
         if np.any(np.not_equal(point.sm_share, 1.0)) or np.any(np.not_equal(point.clock, 1.0)):
             where = f"hardware {self.hardware.name}"
             raise CatalogError(
                 "it has neither partitions nor clocks", where, "leave share and clock at their full values"
             )
-        operators, engines = self.operators, ASSIGNMENTS[self.mapping]
-        prefills, decodes = np.asarray(batch.prefill_tokens, np.float64), np.asarray(batch.decode_requests, np.float64)
-        keys = np.asarray(batch.prefill_context_tokens, np.float64)
-        context = np.asarray(batch.decode_context_tokens, np.float64)
-        pairs = dense_pairs(batch)
-        layer_s = operators.vector_s(prefills + decodes, pairs + context)
-        for operator in (Linear.QKV, Linear.OUTPUT, Linear.FFN_IN, Linear.FFN_OUT):
-            layer_s = layer_s + self._linear_s(operator, prefills, decodes)
-        prefill = {engine: operators.attention_s(engine, keys, pairs) for engine in Engine}
-        decode = {engine: operators.attention_s(engine, context, context) for engine in Engine}
-        layer_s = layer_s + _choose(prefill, engines.prefill_attention) + _choose(decode, engines.decode_attention)
-        produced = np.asarray(batch.prefill_requests + decodes)
-        head = {engine: operators.linear_s(engine, Linear.HEAD, produced) for engine in Engine}
-        return np.asarray(self.model.layers * layer_s + _choose(head, engines.decode_linear))
-
-    def _linear_s(self, operator: Linear, prefills: Array, decodes: Array) -> Array:
-        """One FC operator for the tokens of both phases; free to choose, it shares the pass only if that is faster."""
-        engines, linear_s = ASSIGNMENTS[self.mapping], self.operators.linear_s
-        together = {engine: linear_s(engine, operator, prefills + decodes) for engine in Engine}
-        if engines.prefill_linear is not None and engines.prefill_linear is engines.decode_linear:
-            return together[engines.prefill_linear]
-        prefill = {engine: linear_s(engine, operator, prefills) for engine in Engine}
-        decode = {engine: linear_s(engine, operator, decodes) for engine in Engine}
-        apart = _choose(prefill, engines.prefill_linear) + _choose(decode, engines.decode_linear)
-        return apart if self.mapping is not Mapping.FASTEST else np.minimum(_choose(together), apart)
-
-
-def _choose(times: dict[Engine, Array], engine: Engine | None = None) -> Array:
-    """Those of `engine`; without one the smaller."""
-    return np.asarray(np.minimum(times[Engine.DRAM], times[Engine.ARRAY]) if engine is None else times[engine])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Generic
 
-import numpy as np
-
-from orchestrator.performance.batch import Array
 from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware, InMemory
+from orchestrator.performance.latency.arithmetic import Arithmetic
+from orchestrator.performance.latency.dispatch import Number
 from orchestrator.performance.latency.mapping import Engine
 from orchestrator.performance.model import ModelShape
 
@@ -26,23 +26,24 @@ class Linear(Enum):
     HEAD = "head"
 
 
+LAYER = (Linear.QKV, Linear.OUTPUT, Linear.FFN_IN, Linear.FFN_OUT)
+
+
 @dataclass(frozen=True, slots=True)
-class InMemoryOperators:
-    """int8 weights, activations and KV. Rows without work take no time. Raises CatalogError for hardware without engines.
+class InMemoryOperators(Generic[Number]):
+    """int8 weights, activations and KV. Rows without work take no time. An engine of None is the faster of both.
 
     `write_back` adds to QKV in the arrays what it takes to write K and V back to the DRAM (HALO §10).
     """
 
     hardware: Hardware
     model: ModelShape
+    arithmetic: Arithmetic[Number]
     write_back: bool = False
-
-    def __post_init__(self) -> None:
-        _ = self.engines
 
     @property
     def engines(self) -> InMemory:
-        """Figures of the engines."""
+        """Figures of the engines. Raises CatalogError for hardware without them."""
         if self.hardware.in_memory is None:
             where = f"hardware {self.hardware.name}"
             raise CatalogError(
@@ -59,42 +60,53 @@ class InMemoryOperators:
         """(depth, columns) of the operator's weights."""
         model = self.model
         queries, kv = model.heads * model.head_dim, 2 * model.kv_heads * model.head_dim
-        return {
-            Linear.QKV: (model.hidden, queries + kv),
-            Linear.OUTPUT: (queries, model.hidden),
-            Linear.FFN_IN: (model.hidden, (2 if model.gated else 1) * model.intermediate),
-            Linear.FFN_OUT: (model.intermediate, model.hidden),
-            Linear.HEAD: (model.hidden, model.vocabulary),
-        }[operator]
+        match operator:
+            case Linear.QKV:
+                return model.hidden, queries + kv
+            case Linear.OUTPUT:
+                return queries, model.hidden
+            case Linear.FFN_IN:
+                return model.hidden, (2 if model.gated else 1) * model.intermediate
+            case Linear.FFN_OUT:
+                return model.intermediate, model.hidden
+            case Linear.HEAD:
+                return model.hidden, model.vocabulary
 
-    def linear_s(self, engine: Engine, operator: Linear, tokens: Array) -> Array:
+    def linear_s(self, engine: Engine | None, operator: Linear, tokens: Number) -> Number:
         """Activations (tokens, depth) times weights (depth, columns)."""
+        if engine is None:
+            times = (self.linear_s(each, operator, tokens) for each in Engine)
+            return self.arithmetic.minimum(*times)
         depth, columns = self.shape(operator)
-        e, weight_bytes, flops = self.engines, depth * columns * ELEMENT_BYTES, 2 * tokens * depth * columns
+        e, arithmetic, weight_bytes = self.engines, self.arithmetic, depth * columns * ELEMENT_BYTES
+        flops = 2 * depth * columns * tokens
         if engine is Engine.DRAM:
-            seconds = np.maximum(weight_bytes / e.dram_bytes_per_s, flops / e.dram_flops) + e.dram_overhead_s
+            seconds = arithmetic.maximum(flops / e.dram_flops, weight_bytes / e.dram_bytes_per_s) + e.dram_overhead_s
         else:
-            moved_s = tokens * (depth + columns) * ELEMENT_BYTES / self.hardware.memory_bytes_per_s
-            compute_s = np.maximum(flops / (e.array_flops * e.array_utilization), moved_s)
-            seconds = np.maximum(weight_bytes / e.array_load_bytes_per_s, compute_s) + e.array_overhead_s
+            moved_s = tokens * ((depth + columns) * ELEMENT_BYTES / self.hardware.memory_bytes_per_s)
+            compute_s = arithmetic.maximum(flops / (e.array_flops * e.array_utilization), moved_s)
+            seconds = arithmetic.maximum(compute_s, weight_bytes / e.array_load_bytes_per_s) + e.array_overhead_s
             if self.write_back and operator is Linear.QKV:
-                kv_bytes = 2 * self.model.kv_heads * self.model.head_dim * tokens * ELEMENT_BYTES
-                seconds = seconds + kv_bytes / self.hardware.memory_bytes_per_s
-        return np.asarray(np.where(tokens > 0, seconds, 0.0))
+                kv_bytes = 2 * self.model.kv_heads * self.model.head_dim * ELEMENT_BYTES
+                seconds = seconds + tokens * (kv_bytes / self.hardware.memory_bytes_per_s)
+        return arithmetic.where_positive(tokens, seconds)
 
-    def attention_s(self, engine: Engine, keys: Array, pairs: Array) -> Array:
+    def attention_s(self, engine: Engine | None, keys: Number, pairs: Number) -> Number:
         """QK^T and PV: `keys` tokens of KV are read, `pairs` query-key pairs are computed per head."""
-        e, model = self.engines, self.model
-        kv_bytes = model.kv_heads * model.head_dim * keys * ELEMENT_BYTES
+        if engine is None:
+            times = (self.attention_s(each, keys, pairs) for each in Engine)
+            return self.arithmetic.minimum(*times)
+        e, model, maximum = self.engines, self.model, self.arithmetic.maximum
+        kv_bytes = model.kv_heads * model.head_dim * ELEMENT_BYTES * keys
         flops = 2 * model.heads * model.head_dim * pairs
         if engine is Engine.DRAM:
-            seconds = np.maximum(kv_bytes / e.dram_bytes_per_s, flops / e.dram_flops) + e.dram_overhead_s
+            seconds = maximum(kv_bytes / e.dram_bytes_per_s, flops / e.dram_flops) + e.dram_overhead_s
         else:
             compute_s = flops / (e.array_flops * e.array_utilization_dynamic)
-            seconds = np.maximum(kv_bytes / e.array_load_bytes_per_s, compute_s) + e.array_overhead_s
-        return np.asarray(np.where(pairs > 0, 2 * seconds, 0.0))
+            seconds = maximum(kv_bytes / e.array_load_bytes_per_s, compute_s) + e.array_overhead_s
+        return self.arithmetic.where_positive(pairs, 2 * seconds)
 
-    def vector_s(self, tokens: Array, pairs: Array) -> Array:
+    def vector_s(self, tokens: Number, pairs: Number) -> Number:
         """Norms, rotary embedding, softmax, activation and residuals, on the vector units."""
-        elements = 20 * tokens * self.model.hidden + 6 * pairs * self.model.heads
-        return np.asarray(elements / self.engines.vector_elements_per_s)
+        elements = 20 * self.model.hidden * tokens + 6 * self.model.heads * pairs
+        return elements / self.engines.vector_elements_per_s

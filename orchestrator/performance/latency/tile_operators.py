@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Generic, Self
 
 from orchestrator.performance import chip as chips
-from orchestrator.performance.batch import Array
-from orchestrator.performance.hardware import Hardware
-from orchestrator.performance.latency.base import FULL, Point
+from orchestrator.performance.hardware import Chip, Hardware
+from orchestrator.performance.latency.arithmetic import Arithmetic
+from orchestrator.performance.latency.dispatch import Number
 
 ELEMENT_BYTES = 2
+TINY = 1e-9  # in place of 0 in a denominator of rows without work
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,51 +40,59 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class TileOperators:
-    """fp16 operators at a point. Rows without work take no time. Raises CatalogError for hardware without chip geometry."""
+class TileOperators(Generic[Number]):
+    """fp16 operators of a device at a point. Rows without work take no time."""
 
-    hardware: Hardware
+    chip: Chip
     calibration: Calibration
-    point: Point = FULL
+    arithmetic: Arithmetic[Number]
+    tensor_flops: Number
+    vector_flops: Number
+    feed_bytes_per_s: Number
+    memory_bytes_per_s: float
+    link_bytes_per_s: float
 
-    def __post_init__(self) -> None:
-        chips.geometry(self.hardware)
+    @classmethod
+    def at(cls, hardware: Hardware, calibration: Calibration, speed: Number, arithmetic: Arithmetic[Number]) -> Self:
+        """`speed` is the share of the cores times their clock; memory and links keep theirs. Raises CatalogError without geometry."""
+        chip = chips.geometry(hardware)
+        return cls(
+            chip,
+            calibration,
+            arithmetic,
+            tensor_flops=speed * (chips.tensor_flops(chip) * calibration.compute),
+            vector_flops=speed * (chips.vector_flops(chip) * calibration.vector),
+            feed_bytes_per_s=speed * (chip.cores * calibration.feed_bytes_per_s),
+            memory_bytes_per_s=hardware.memory_bytes_per_s * calibration.memory,
+            link_bytes_per_s=hardware.scale_up_bytes_per_s * calibration.link,
+        )
 
-    def linear_s(self, tokens: Array, depth: float, columns: float) -> Array:
+    def linear_s(self, tokens: Number, depth: float, columns: float) -> Number:
         """Activations (tokens, depth) times weights (depth, columns)."""
-        elements = tokens * depth + depth * columns + tokens * columns
-        return self.gemm_s(tokens, depth, 2 * tokens * depth * columns, elements)
+        elements = tokens * (depth + columns) + depth * columns
+        return self.gemm_s(tokens, 0 * tokens + depth, 2 * tokens * (depth * columns), elements)
 
-    def gemm_s(self, rows: Array, depth: Array | float, flops: Array, elements: Array) -> Array:
+    def gemm_s(self, rows: Number, depth: Number, flops: Number, elements: Number) -> Number:
         """Products of `rows` by `depth`, `flops` and `elements` (read or written) all together.
 
         Rows come in whole arrays; filling and draining one costs its rows plus its columns in steps.
         """
-        chip, calibration = chips.geometry(self.hardware), self.calibration
-        rows, depth = np.maximum(rows, 1e-9), np.maximum(depth, 1e-9)
-        used = rows / (np.ceil(rows / chip.array_rows) * chip.array_rows)
-        used = used * depth / (depth + chip.array_rows + chip.array_columns)
+        chip, calibration, arithmetic = self.chip, self.calibration, self.arithmetic
+        rows, depth = arithmetic.maximum(rows, TINY), arithmetic.maximum(depth, TINY)
+        used = rows / (arithmetic.ceil(rows / chip.array_rows) * chip.array_rows)
+        used = used * depth / (depth + (chip.array_rows + chip.array_columns))
         power, moved = calibration.exponent, ELEMENT_BYTES * elements
-        blend = (flops / (self._speed * chips.tensor_flops(chip) * calibration.compute * used)) ** power
-        blend = blend + (moved / (self.hardware.memory_bytes_per_s * calibration.memory)) ** power
-        blend = blend + (moved / (self._speed * chip.cores * calibration.feed_bytes_per_s)) ** power
-        return np.asarray(np.where(flops > 0, blend ** (1 / power) + calibration.gemm_s, 0.0))
+        blend = (flops / (self.tensor_flops * used)) ** power
+        blend = blend + (moved / self.memory_bytes_per_s) ** power + (moved / self.feed_bytes_per_s) ** power
+        return arithmetic.where_positive(flops, blend ** (1 / power) + calibration.gemm_s)
 
-    def vector_s(self, elements: Array, passes: float, flops: float) -> Array:
+    def vector_s(self, elements: Number, passes: float, flops: float) -> Number:
         """An elementwise operator that moves every element `passes` times and spends `flops` on each."""
-        calibration = self.calibration
-        memory_s = ELEMENT_BYTES * passes * elements / (self.hardware.memory_bytes_per_s * calibration.memory)
-        peak = self._speed * chips.vector_flops(chips.geometry(self.hardware))
-        compute_s = flops * elements / (peak * calibration.vector)
-        return np.asarray(np.where(elements > 0, np.maximum(memory_s, compute_s) + calibration.vector_s, 0.0))
+        memory_s = ELEMENT_BYTES * passes * elements / self.memory_bytes_per_s
+        seconds = self.arithmetic.maximum(memory_s, flops * elements / self.vector_flops)
+        return self.arithmetic.where_positive(elements, seconds + self.calibration.vector_s)
 
-    def all_reduce_s(self, elements: Array, ranks: int) -> Array:
+    def all_reduce_s(self, elements: Number, ranks: int) -> Number:
         """Ring over `ranks`; nothing with one."""
         moved = 2 * (ranks - 1) / ranks * ELEMENT_BYTES * elements
-        seconds = moved / (self.hardware.scale_up_bytes_per_s * self.calibration.link) + self.calibration.collective_s
-        return np.asarray(np.where(moved > 0, seconds, 0.0))
-
-    @property
-    def _speed(self) -> Array:
-        """Share of the cores times their clock; memory and links keep theirs."""
-        return np.asarray(np.asarray(self.point.sm_share, np.float64) * self.point.clock)
+        return self.arithmetic.where_positive(moved, moved / self.link_bytes_per_s + self.calibration.collective_s)

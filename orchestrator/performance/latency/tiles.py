@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orchestrator.performance.batch import Array, Batch
+from orchestrator.performance.chip import geometry
 from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
+from orchestrator.performance.latency.arithmetic import ARRAYS, FLOATS
 from orchestrator.performance.latency.base import FULL, Point
 from orchestrator.performance.latency.dense import dense_pairs
-from orchestrator.performance.latency.tile_operators import Calibration, TileOperators
+from orchestrator.performance.latency.dispatch import Number
+from orchestrator.performance.latency.row import Row, arrays
+from orchestrator.performance.latency.tile_operators import TINY, Calibration, TileOperators
 from orchestrator.performance.memory import divides
 from orchestrator.performance.model import ModelShape
 
@@ -34,17 +38,40 @@ class Tiles:
     calibration: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
-        TileOperators(self.hardware, self.calibration)
+        geometry(self.hardware)
         if self.tensor_parallel < 1 or not divides(self.model, self.tensor_parallel):
             what = f"{self.model.heads} heads cannot be split over {self.tensor_parallel} devices"
             raise CatalogError(what, f"model {self.model.name}", "use a tensor parallel that divides its heads")
 
     def iteration_s(self, batch: Batch, point: Point = FULL) -> Array:
         """Prefill and decode tokens share GEMMs, norms and collectives; attention runs once for each phase."""
+        speed = np.asarray(point.sm_share, np.float64) * np.asarray(point.clock, np.float64)
+        operators = TileOperators.at(self.hardware, self.calibration, speed, ARRAYS)
+        return np.asarray(self._row_s(operators, arrays(batch)))
+
+    def one_s(
+        self,
+        prefill_tokens: float = 0.0,
+        prefill_pairs: float = 0.0,
+        prefill_context_tokens: float = 0.0,
+        prefill_requests: float = 0.0,
+        decode_requests: float = 0.0,
+        decode_context_tokens: float = 0.0,
+        point: Point = FULL,
+    ) -> float:
+        """`iteration_s` of one row, in plain floats."""
+        speed = float(point.sm_share) * float(point.clock)
+        operators = TileOperators.at(self.hardware, self.calibration, speed, FLOATS)
+        row = Row(
+            prefill_tokens, prefill_pairs, prefill_context_tokens, prefill_requests, decode_requests,
+            decode_context_tokens,
+        )  # fmt: skip
+        return self._row_s(operators, row)
+
+    def _row_s(self, operators: TileOperators[Number], row: Row[Number]) -> Number:
         model, ranks, calibration = self.model, self.tensor_parallel, self.calibration
-        operators = TileOperators(self.hardware, calibration, point)
-        prefills, decodes = np.asarray(batch.prefill_tokens, np.float64), np.asarray(batch.decode_requests, np.float64)
-        tokens, context = prefills + decodes, np.asarray(batch.decode_context_tokens, np.float64)
+        prefills, decodes, context = row.prefill_tokens, row.decode_requests, row.decode_context_tokens
+        tokens = prefills + decodes
         heads, kv_heads = self._heads
         ffn, inputs = model.intermediate / ranks, 2 if model.gated else 1
         linear_s = (
@@ -56,11 +83,10 @@ class Tiles:
         norm_s = operators.vector_s(tokens * model.hidden, calibration.norm_passes, calibration.norm_flops)
         reduce_s = operators.all_reduce_s(tokens * model.hidden, ranks)
         activation_s = operators.vector_s(tokens * ffn, inputs + 1, calibration.activation_flops)
-        keys, requests = np.asarray(batch.prefill_context_tokens, np.float64), np.asarray(batch.prefill_requests)
-        prefill_s = self._attention_s(operators, requests, prefills, keys, dense_pairs(batch))
+        pairs = dense_pairs(row, operators.arithmetic)
+        prefill_s = self._attention_s(operators, row.prefill_requests, prefills, row.prefill_context_tokens, pairs)
         decode_s = self._attention_s(operators, decodes, decodes, context, context)
-        layer_s = linear_s + 2 * norm_s + 2 * reduce_s + activation_s + prefill_s + decode_s
-        return np.asarray(model.layers * layer_s)
+        return model.layers * (linear_s + 2 * norm_s + 2 * reduce_s + activation_s + prefill_s + decode_s)
 
     @property
     def _heads(self) -> tuple[float, float]:
@@ -68,13 +94,13 @@ class Tiles:
         return self.model.heads / self.tensor_parallel, max(self.model.kv_heads / self.tensor_parallel, 1)
 
     def _attention_s(
-        self, operators: TileOperators, requests: Array, queries: Array, keys: Array, pairs: Array
-    ) -> Array:
+        self, operators: TileOperators[Number], requests: Number, queries: Number, keys: Number, pairs: Number
+    ) -> Number:
         """QK^T, softmax and PV; the query heads that share KV are rows of one product, as long as the mean request."""
         heads, kv_heads = self._heads
-        depth, some = self.model.head_dim, np.maximum(requests, 1e-9)
-        rows, scores = np.asarray(heads / kv_heads * queries / some), np.asarray(heads * pairs)
+        depth, some = self.model.head_dim, operators.arithmetic.maximum(requests, TINY)
+        rows, scores = heads / kv_heads * queries / some, heads * pairs
         flops, elements = 2 * scores * depth, (heads * queries + kv_heads * keys) * depth + scores
         softmax_s = operators.vector_s(scores, self.calibration.softmax_passes, self.calibration.softmax_flops)
-        score_s = operators.gemm_s(rows, depth, flops, elements)
-        return np.asarray(score_s + softmax_s + operators.gemm_s(rows, keys / some, flops, elements))
+        score_s = operators.gemm_s(rows, 0 * rows + depth, flops, elements)
+        return score_s + softmax_s + operators.gemm_s(rows, keys / some, flops, elements)
