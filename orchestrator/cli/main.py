@@ -62,6 +62,9 @@ COMMANDS: Table = {
             "synthesize": Verb("orchestrator.cli.trace.synthesize:synthesize", "Generate a trace and write it."),
         },
     ),
+    "simulate": Verb(
+        "orchestrator.cli.simulate:simulate", "Simulate a cluster of any size under a workload, with its own policies."
+    ),
     "top": Verb("orchestrator.cli.top:top", "Live view of workers and rates."),
     "check": Verb("orchestrator.cli.check:check", "Recount every block, lease and ledger entry."),
     "config": Group(

@@ -16,10 +16,11 @@ LINE_EVERY_S = 5.0
 
 
 class Progress:
-    """Counts outcomes of `total` requests; use as a context manager."""
+    """Counts outcomes of `total` requests (None: not known); use as a context manager."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None, label: str = "replay") -> None:
         self._total = total
+        self._label = label
         self._counts: Counter[Verdict] = Counter()
         self._last_ttft_s: float | None = None
         self._next_line_s = time.monotonic() + LINE_EVERY_S
@@ -34,7 +35,7 @@ class Progress:
 
             console = Console(stderr=True, no_color=not colour_allowed(sys.stderr))
             columns = (
-                TextColumn("replay"),
+                TextColumn(self._label),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -42,7 +43,7 @@ class Progress:
             )
             self._bar = Bar(*columns, console=console, transient=False)
             self._bar.start()
-            self._task = self._bar.add_task("replay", total=self._total, note="")
+            self._task = self._bar.add_task(self._label, total=self._total, note="")
         return self
 
     def __exit__(
@@ -60,6 +61,15 @@ class Progress:
         elif time.monotonic() >= self._next_line_s:
             self._next_line_s = time.monotonic() + LINE_EVERY_S
             say(f"replay: {sum(self._counts.values())}/{self._total} {self._note()}")
+
+    def reached(self, done: int, note: str) -> None:
+        """So many requests are over."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+        elif time.monotonic() >= self._next_line_s:
+            self._next_line_s = time.monotonic() + LINE_EVERY_S
+            of = f"/{self._total}" if self._total is not None else ""
+            say(f"{self._label}: {done}{of} {note}")
 
     def _note(self) -> str:
         bad = [f"{self._counts[v]} {v}" for v in (Verdict.FAILED, Verdict.REJECTED) if self._counts[v]]
