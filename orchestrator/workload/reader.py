@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from orchestrator.data import AZURE_CONV_SAMPLE
-from orchestrator.workload import objects
+from orchestrator.workload import objects, recorded
 from orchestrator.workload.columns import CsvRows, recognise
 from orchestrator.workload.notes import Notes
 from orchestrator.workload.opening import first_line, text_of
@@ -22,7 +22,9 @@ def read_trace(path: str | Path, notes: Notes | None = None) -> Iterator[TraceRe
         first, number = first_line(text, file)
         if first.lstrip().startswith("["):
             raise TraceError("this is a JSON array", f"{file}:{number}", "write one JSON object per line")
-        if first.lstrip().startswith("{"):
+        if recorded.is_record(first):
+            yield from recorded.requests(file)
+        elif first.lstrip().startswith("{"):
             yield from _jsonl(text, first, number, file)
         else:
             yield from _csv(text, first, number, file, notes or Notes())

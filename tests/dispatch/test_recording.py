@@ -59,6 +59,8 @@ async def test_every_decision_under_real_load_is_decided_alike(tmp_path: Path) -
     trace = {entry.request_id: entry for entry in requests_of(log.path)}
     assert [trace[f"r{i}"].output_tokens for i in range(REQUESTS)] == outputs
     assert [trace[f"r{i}"].input_tokens for i in range(REQUESTS)] == [len(p.tokens) for p in prompts]
+    assert [len(trace[f"r{i}"].prefix_ids) for i in range(REQUESTS)] == [len(p.tokens) // 512 for p in prompts]
+    assert any(trace[f"r{i}"].prefix_ids for i in range(REQUESTS))
     other = replay_record(log.path, {"routing": PolicyChoice("round_robin")})
     assert other.different > 100
 

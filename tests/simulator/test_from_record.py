@@ -22,6 +22,8 @@ from orchestrator.recording.policies import recorded
 from orchestrator.recording.reader import Record, RecordError, requests_of
 from orchestrator.routing.router import Report, Router
 from orchestrator.simulator.from_record import replay_record
+from orchestrator.workload.reader import read_trace
+from orchestrator.workload.trace import TraceError
 
 REQUESTS = 60
 
@@ -52,7 +54,10 @@ def drive(log: DecisionLog, routing: str) -> None:
         router.cache_events(name, hashes.tolist(), [])
         if i % 3 == 0:
             router.settle(f"r{i - 2}")
-            log.ended(RequestEnded(f"r{i}", "default", RequestState.FINISHED, now[0], tokens, 32))
+            ids = (2**64 - 1, 5) if i < 9 else (7,)
+            # In the order of their ends, which is not that of their arrivals.
+            arrival_s = now[0] - 10 * (i % 2)
+            log.ended(RequestEnded(f"r{i}", "default", RequestState.FINISHED, arrival_s, tokens, 32, prefix_ids=ids))
 
 
 @pytest.fixture
@@ -198,6 +203,22 @@ def test_a_record_without_its_policies_is_refused(record: Path, tmp_path: Path) 
     (tmp_path / "cut.jsonl").write_text("".join(line for line in lines if '"kind":"policy"' not in line))
     with pytest.raises(RecordError, match="a decision before its admission policy"):
         replay_record(tmp_path / "cut.jsonl")
+
+
+def test_a_record_is_a_trace(record: Path) -> None:
+    trace = list(read_trace(record))
+    ended = sorted(requests_of(record), key=lambda request: request.arrival_s)
+    assert [(t.arrival_s, t.input_tokens, t.output_tokens, t.tier) for t in trace] == [
+        (r.arrival_s, r.input_tokens, r.output_tokens, r.tier) for r in ended
+    ]
+    assert ended != list(requests_of(record))
+    assert [t.prefix_ids for t in trace][:4] == [(0, 1), (2,), (2,), (0, 1)]
+    cut = record.with_suffix(".cut")
+    cut.write_bytes(record.read_bytes()[:-200])
+    assert 0 < len(list(read_trace(cut))) <= len(trace)
+    cut.write_text(gzip.decompress(record.read_bytes()).decode().replace('"arrival_s"', '"arrival"'))
+    with pytest.raises(TraceError, match=r"not a line of a record: .*; .*cut:\d+; take an unchanged copy"):
+        list(read_trace(cut))
 
 
 def test_entries_come_back_as_they_were_written(record: Path) -> None:
