@@ -67,7 +67,7 @@ class Columns:
     @property
     def completed(self) -> Flags:
         """Which requests completed."""
-        return self.verdict == VERDICTS.index(Verdict.COMPLETED)
+        return np.equal(self.verdict, VERDICTS.index(Verdict.COMPLETED))
 
     @property
     def bounded(self) -> Flags:
