@@ -33,8 +33,8 @@ def servegen(rates: Path, seed: int, start_s: float = 0.0, notes: Notes | None =
 
     One window at a time is in memory. Each client and window has a stream of its own: a slice holds the same requests as the whole.
     """
-    lengths = Marginals.read(_lengths_of(rates))
     windows = _windows(rates)
+    lengths = Marginals.read(_lengths_of(rates))
     clients = {client for rows in windows.values() for client, _, _ in rows}
     unknown = {client for client in clients if not lengths.knows(client)}
     if unknown == clients:
