@@ -22,6 +22,7 @@ class Device:
     block_bytes: float
     link: Link
     max_batch: int
+    _points: dict[int, Point] = field(default_factory=dict)
     _power: dict[tuple[int, bool, int], float] = field(default_factory=dict)
 
     @property
@@ -31,7 +32,10 @@ class Device:
 
     def point(self, mhz: int) -> Point:
         """All SMs at this clock."""
-        return Point(1.0, mhz / max(self.clocks_mhz))
+        found = self._points.get(mhz)
+        if found is None:
+            found = self._points[mhz] = Point(1.0, mhz / max(self.clocks_mhz))
+        return found
 
     @property
     def link_bytes_per_s(self) -> float:

@@ -44,7 +44,7 @@ class KvPool:
     @property
     def free_blocks(self) -> int:
         """Blocks that can be had; below zero when running requests have outgrown the pool and one must give way."""
-        return self.total_blocks - self.used_blocks
+        return self.total_blocks - self.held - len(self._refs)
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold the KV of `tokens` tokens."""

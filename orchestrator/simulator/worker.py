@@ -186,7 +186,7 @@ class Worker:
     @property
     def running(self) -> int:
         """Requests with a row of the batch."""
-        return len(self.decoding) + len(self.prefilling)
+        return len(self.decoding.jobs) + len(self.prefilling)
 
     @property
     def is_idle(self) -> bool:
@@ -219,7 +219,8 @@ class Worker:
         self._tell()
         it = self._iteration
         if it is None:
-            return NOTHING if self._ending else self._start(now_s)
+            idle = self._ending or not (self.waiting or self.ready or self.prefilling or self.decoding.jobs)
+            return NOTHING if idle else self._start(now_s)
         if it.line is None or it.steps == 1 or not self._may_change():
             return NOTHING
         done, _ = self.progress(now_s)
@@ -242,7 +243,7 @@ class Worker:
             events += self._preempt(now_s)
         # Who preempts must not hand the blocks on to a younger request in the same breath.
         chunks = self._chunks(admit=not events) if self.prefilling or self.waiting else []
-        decoding = len(self.decoding)
+        decoding = len(self.decoding.jobs)
         if not chunks and not decoding:
             return events
         tokens = sum(count for _, count in chunks)
