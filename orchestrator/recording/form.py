@@ -15,10 +15,12 @@ from orchestrator.core.snapshot import request_from_json, request_to_json, view_
 from orchestrator.recording.entries import Admitted, DecodePlaced, Entry, Header, PolicySet, PrefillPlaced, RequestEnded
 
 ARRIVAL = "arrival"
+MOST_OPEN = 100_000
+"""Requests that a writer remembers. Some never end in the record, such as reservations of Router.Route."""
 
 
 class LineWriter:
-    """Lines for entries, in order. Keeps the requests that were written and have not ended."""
+    """Lines for entries, in order. Remembers the requests that were written and have not ended."""
 
     def __init__(self) -> None:
         self._written: dict[str, RequestView] = {}
@@ -29,7 +31,7 @@ class LineWriter:
             case Header():
                 return _line("header", dataclasses.asdict(entry))
             case PolicySet():
-                return _line("policy", dataclasses.asdict(entry))
+                return _line("policy", {**dataclasses.asdict(entry), "parameters": encode(entry.parameters)})
             case PrefillPlaced():
                 body = {"view": view_to_json(entry.view), "held_blocks": entry.held_blocks.tolist()}
                 return self._decision("place_prefill", (entry.request,), body, _result(entry.result))
@@ -49,6 +51,9 @@ class LineWriter:
         first = [request for request in requests if self._written.get(request.request_id) is not request]
         for request in first:
             self._written[request.request_id] = request
+            if len(self._written) > MOST_OPEN:
+                # Written again should it still be decided on.
+                del self._written[next(iter(self._written))]
         named = {"requests": [request.request_id for request in requests], **body, "result": result}
         return "".join(_line(ARRIVAL, request_to_json(request)) for request in first) + _line(kind, named)
 
@@ -66,7 +71,7 @@ class LineReader:
             case "header":
                 return Header(**document)
             case "policy":
-                return PolicySet(**document)
+                return PolicySet(**{**document, "parameters": decode(document["parameters"])})
             case "arrival":
                 request = request_from_json(document)
                 self._requests[request.request_id] = request
@@ -85,6 +90,7 @@ class LineReader:
             case "request":
                 document["state"] = RequestState(document["state"])
                 document["prefix_ids"] = tuple(document["prefix_ids"])
+                self._requests.pop(document["request_id"], None)
                 return RequestEnded(**document)
             case other:
                 raise ValueError(f"unknown kind {other!r}")

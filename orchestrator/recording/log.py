@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from orchestrator.recording.entries import Decision, Entry, Header, PolicySet, RequestEnded
-from orchestrator.recording.form import LineWriter
+from orchestrator.recording.form import MOST_OPEN, LineWriter
 
 log = logging.getLogger(__name__)
 
@@ -27,18 +27,18 @@ FLUSH_S = 0.5
 class DecisionLog:
     """The first `limit` decisions of a front door, and how the requests that they were about ended.
 
-    Used on one thread (the event loop). A file that cannot be written ends the record with a warning, nothing else.
+    Used on one thread (the event loop). The file is made with the first decision. One that cannot be written ends the record with a
+    warning, nothing else.
     """
 
     def __init__(self, path: Path, limit: int, front_door: str) -> None:
         self.path = _free(path)
         self._left = limit
-        self._open: set[str] = set()
+        self._open: dict[str, None] = {}
         self._entries: queue.SimpleQueue[Header | Entry | None] = queue.SimpleQueue()
         self._broken = False
         self._entries.put(Header(front_door, _tandem(), time.monotonic(), time.time()))
         self._thread = threading.Thread(target=self._write, name="decision-log", daemon=True)
-        self._thread.start()
 
     @property
     def takes(self) -> bool:
@@ -46,13 +46,17 @@ class DecisionLog:
         return self._left > 0 and not self._broken and self._entries.qsize() < BACKLOG
 
     def policy(self, entry: PolicySet) -> None:
-        """Record which policy decides from here on."""
+        """Record which policy decides from here on; comes before its first decision."""
+        if self._thread.ident is None:
+            self._thread.start()
         self._entries.put(entry)
 
     def decision(self, request_ids: list[str], entry: Decision) -> None:
         """Record a decision about these requests."""
         self._left -= 1
-        self._open.update(request_ids)
+        self._open.update(dict.fromkeys(request_ids))
+        while len(self._open) > MOST_OPEN:
+            del self._open[next(iter(self._open))]
         self._entries.put(entry)
 
     def follows(self, request_id: str) -> bool:
@@ -61,7 +65,7 @@ class DecisionLog:
 
     def ended(self, entry: RequestEnded) -> None:
         """Record the end of a request that `follows` said yes to."""
-        self._open.discard(entry.request_id)
+        self._open.pop(entry.request_id, None)
         if not self._broken:
             self._entries.put(entry)
 
@@ -69,7 +73,8 @@ class DecisionLog:
         """Write what waits; returns when the file is complete."""
         self._left = 0
         self._entries.put(None)
-        self._thread.join(CLOSE_S)
+        if self._thread.ident is not None:
+            self._thread.join(CLOSE_S)
 
     def _write(self) -> None:
         try:

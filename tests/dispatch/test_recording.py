@@ -20,6 +20,7 @@ from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.discovery import Discovery, Snapshot
 from orchestrator.frontend.text import TextModel
 from orchestrator.policies.registry import make
+from orchestrator.recording import form as form_module
 from orchestrator.recording import log as log_module
 from orchestrator.recording import policies as policies_module
 from orchestrator.recording.entries import Admitted, PolicySet, PrefillPlaced
@@ -158,28 +159,51 @@ async def test_a_policy_whose_memory_has_no_form_decides_unrecorded(tmp_path, mo
     made.submit(submission("a"))
     log.close()
     assert links["p0"].last("submit").submit.key.request_id == "a"
-    assert replay_record(log.path).decisions == 0
+    assert not log.path.exists()
     assert "decisions of routing prefix_aware are not recorded: Odd._lock is a lock" in caplog.text
 
 
 async def test_a_disk_that_is_full_ends_the_record_not_the_requests(tmp_path: Path, caplog) -> None:
     made, links, log = await recorded_dispatcher(tmp_path / "missing" / "r.jsonl.gz")
-    log._thread.join(5)
     made.submit(submission("a"))
-    made.cancel("a")
+    log._thread.join(5)
+    made.submit(submission("b"))
+    made.cancel("b")
     log.close()
-    assert links["p0"].last("cancel").cancel.request_id == "a"
+    assert links["p0"].last("cancel").cancel.request_id == "b"
     assert "the record" in caplog.text and "ends here" in caplog.text
     assert not log.takes
 
 
 def test_a_front_door_that_starts_again_overwrites_nothing(tmp_path: Path) -> None:
-    paths = []
-    for _ in range(3):
+    names = []
+    for i in range(3):
         log = DecisionLog(tmp_path / "decisions-d.jsonl.gz", 1, "d")
+        recorded(make("admission", "fcfs"), log).admit([RequestView(f"r{i}", 40, 4, 0.0)], 0, 9, 16, 8)
         log.close()
-        paths.append(log.path.name)
-    assert paths == ["decisions-d.jsonl.gz", "decisions-d-2.jsonl.gz", "decisions-d-3.jsonl.gz"]
+        names.append(log.path.name)
+    assert names == ["decisions-d.jsonl.gz", "decisions-d-2.jsonl.gz", "decisions-d-3.jsonl.gz"]
+    admitted = [entry for name in names for entry in Record(tmp_path / name) if isinstance(entry, Admitted)]
+    assert [entry.queue[0].request_id for entry in admitted] == ["r0", "r1", "r2"]
+
+
+def test_a_front_door_that_decides_nothing_leaves_no_file(tmp_path: Path) -> None:
+    DecisionLog(tmp_path / "decisions-d.jsonl.gz", 1, "d").close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_requests_that_never_end_are_forgotten_and_written_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(form_module, "MOST_OPEN", 2)
+    monkeypatch.setattr(log_module, "MOST_OPEN", 2)
+    log = DecisionLog(tmp_path / "r.jsonl", 100, "test")
+    admission = recorded(make("admission", "fcfs"), log)
+    requests = [RequestView(f"r{i}", 40, 4, float(i)) for i in range(4)]
+    for request in [*requests, requests[0]]:
+        admission.admit([request], 0, 9, 16, 8)
+    assert [log.follows(request.request_id) for request in requests] == [True, False, False, True]
+    log.close()
+    assert sum('"kind":"arrival"' in line for line in log.path.read_text().splitlines()) == 5
+    assert replay_record(log.path).different == 0
 
 
 KILLED = """
