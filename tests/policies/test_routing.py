@@ -176,14 +176,15 @@ def test_least_load_takes_the_lightest(view: ClusterView, prompt: int) -> None:
     chosen = policy("least_load")
     request = make_request(prompt)
     first = chosen.place_prefill(request, view, nothing_held(view))
+    load = view.kv_used_blocks * view.block_tokens + view.decode_context_tokens
     if first.worker is not None and first.reason is not Reason.NO_PREFILL_WORKER:
         free = view.free_blocks()
+        work = view.outstanding_prefill_tokens + np.where(view.role & D, load, 0)
         for row in view.eligible(P):
             if free[row] >= blocks(prompt + 1, view, row):
-                assert view.outstanding_prefill_tokens[first.worker] <= view.outstanding_prefill_tokens[row]
+                assert work[first.worker] <= work[row]
     second = chosen.place_decode(request, view, None)
     if second.worker is not None:
-        load = view.kv_used_blocks * view.block_tokens + view.decode_context_tokens
         for row in view.eligible(D):
             if view.free_blocks()[row] >= blocks(prompt + 1, view, row):
                 assert load[second.worker] <= load[row]
@@ -239,3 +240,8 @@ def test_pairs_have_equal_blocks() -> None:
     view.block_tokens[1] = 256
     for name in NAMES:
         assert policy(name).place_decode(make_request(), view, 0).worker == 2
+
+
+def test_least_load_counts_what_a_worker_of_both_roles_decodes() -> None:
+    view = make_view([B, B], outstanding=[0, 100], used=[50, 0])
+    assert policy("least_load").place_prefill(make_request(10), view, nothing_held(view)).worker == 1

@@ -2,8 +2,8 @@
 
 What: joins the shortest queue, measured in tokens.
 Inputs: outstanding prompt tokens (prefill); KV blocks in use and decode context (decode); free KV blocks.
-Behaviour: prefill goes where the fewest prompt tokens wait, decode where KV in use plus context is smallest. Equals take
-    turns by a counter that the policy keeps.
+Behaviour: prefill goes where the fewest prompt tokens wait, decode where KV in use plus context is smallest; a worker of
+    both roles counts both for its prompts. Equals take turns by a counter that the policy keeps.
 Parameters: none.
 Source: join-the-shortest-queue; token counts as in Llumnix (OSDI '24) and vLLM production-stack routers.
 """
@@ -18,7 +18,7 @@ from orchestrator.core.request import RequestView
 from orchestrator.policies.policy import policy
 from orchestrator.policies.routing.base import PrefixIndex
 from orchestrator.policies.routing.candidates import decode_candidates, placement, prefill_candidates
-from orchestrator.policies.routing.load import decode_load_tokens, lightest, prefill_load_tokens
+from orchestrator.policies.routing.load import decode_load_tokens, lightest, worker_load_tokens
 
 
 @policy
@@ -34,7 +34,7 @@ class LeastLoad:
         if isinstance(found, Placement):
             return found
         rows, forced = found
-        row = lightest(rows, prefill_load_tokens(view, rows), self._prefill_turn)
+        row = lightest(rows, worker_load_tokens(view, rows), self._prefill_turn)
         self._prefill_turn += 1
         reason = forced or (Reason.ONLY_CANDIDATE if rows.size == 1 else Reason.LEAST_LOAD)
         return placement(row, view, reason, f"{view.outstanding_prefill_tokens[row]} prompt tokens waiting")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView, Ints
+from orchestrator.core.cluster import ClusterView, Ints, Role
 
 
 def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
     """Prompt tokens dispatched to each row and not yet computed."""
     return view.outstanding_prefill_tokens[rows]
+
+
+def worker_load_tokens(view: ClusterView, rows: Ints) -> Ints:
+    """As `prefill_load_tokens`; rows that also decode add what they decode, which slows their prompts down and fills their memory."""
+    decodes = (view.role[rows] & int(Role.DECODE)) != 0
+    return prefill_load_tokens(view, rows) + np.where(decodes, decode_load_tokens(view, rows), 0)
 
 
 def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
