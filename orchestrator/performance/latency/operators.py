@@ -60,13 +60,13 @@ class Layer:
 
 
 def layer(model: ModelShape, tensor_parallel: int, element_bytes: float) -> Layer:
-    """The share of one of `tensor_parallel` devices. Heads that cannot be divided are repeated.
+    """The share of one of `tensor_parallel` devices. KV heads are repeated where there are fewer than devices.
 
     Source: BestServe §3.1, DuetServe §3.
     """
     h, e = model.hidden, element_bytes
-    q = -(-model.heads // tensor_parallel) * model.head_dim
-    kv = -(-model.kv_heads // tensor_parallel) * model.head_dim
+    q = model.heads // tensor_parallel * model.head_dim
+    kv = max(model.kv_heads // tensor_parallel, 1) * model.head_dim
     inner = model.intermediate / tensor_parallel
     up = 2 if model.gated else 1
     return Layer(

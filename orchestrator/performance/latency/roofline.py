@@ -19,11 +19,13 @@ import numpy as np
 
 from orchestrator.performance.batch import Array, Batch
 from orchestrator.performance.dtype import ELEMENT_BYTES
+from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.latency.base import FULL, Point
 from orchestrator.performance.latency.costs import Costs, Rates, Work, costs, device_s, work
 from orchestrator.performance.latency.dispatch import Graphs, Number, finish_s
 from orchestrator.performance.latency.operators import head, layer
+from orchestrator.performance.memory import divides
 from orchestrator.performance.model import ModelShape
 
 QUERY_TILE = 128
@@ -34,7 +36,8 @@ class Roofline:
     """A `LatencyModel` of `model` on `tensor_parallel` devices; weights, activations and KV in `dtype`.
 
     `graphs`: decode batches that are captured (None: everything is issued operator by operator).
-    Raises ValueError for a dtype that the device has no rate for.
+    Raises CatalogError for a dtype that the device has no rate for, where heads do not divide, and for several devices whose
+    link is not known.
     """
 
     def __init__(
@@ -47,7 +50,13 @@ class Roofline:
     ) -> None:
         if dtype not in hardware.compute_flops:
             known = ", ".join(hardware.compute_flops)
-            raise ValueError(f"no compute rate for dtype {dtype!r}; hardware {hardware.name}; use one of {known}")
+            raise CatalogError(f"no compute rate for {dtype}", f"hardware {hardware.name}", f"use {known}")
+        if tensor_parallel < 1 or not divides(model, tensor_parallel):
+            what = f"{model.heads} heads and {model.kv_heads} KV heads cannot be split over {tensor_parallel} devices"
+            raise CatalogError(what, f"model {model.name}", "use a tensor parallel that divides its heads")
+        if tensor_parallel > 1 and not hardware.scale_up_bytes_per_s:
+            what = f"{tensor_parallel} devices exchange data, and the rate of their link is not known"
+            raise CatalogError(what, f"hardware {hardware.name}", "set scale_up_bytes_per_s, or use tensor parallel 1")
         self.hardware = hardware
         self.model = model
         self.tensor_parallel = tensor_parallel
@@ -104,14 +113,14 @@ class Roofline:
             return dispatch.iteration_s + dispatch.graph_launch_s + device_s(done, layers)
         return dispatch.iteration_s + finish_s(*done, layers, dispatch.operator_s, max)
 
-    def memory_s(self, batch: Batch, miss_share: float = 0.0) -> Array:
+    def memory_s(self, batch: Batch, repeated_reads: float = 0.0) -> Array:
         """Seconds that the traffic of each row takes at the whole achievable bandwidth.
 
-        Prefill attention reads a head's KV once per tile of 128 queries; `miss_share` of these reads count.
+        Prefill attention reads a head's KV once per tile of queries; `repeated_reads` of these reads count besides.
         """
         rows = np.asarray(batch.prefill_tokens, np.float64) + batch.decode_requests
         context = np.asarray(batch.prefill_context_tokens, np.float64) + batch.decode_context_tokens
-        again = miss_share / QUERY_TILE * np.asarray(batch.prefill_pairs, np.float64)
+        again = repeated_reads / QUERY_TILE * np.asarray(batch.prefill_pairs, np.float64)
         attention = self._layer.attention
         per_layer = self._layer.fixed_bytes + (self._layer.row_bytes + attention.row_bytes) * rows
         per_layer = per_layer + attention.context_bytes * context + attention.row_bytes * again
