@@ -17,7 +17,7 @@ def replay(
         str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint; the running cluster if absent.")
     ] = None,
     trace: Annotated[
-        str, typer.Option(metavar="PATH|sample|synthetic:poisson", help="CSV or JSONL trace, plain or gzip.")
+        str, typer.Option(metavar="PATH|sample|synthetic:NAME", help="A trace or generator; see `pdctl trace --help`.")
     ] = "sample",
     requests: Annotated[
         int | None, typer.Option(min=1, help="The first N requests; all of a file, 100 synthetic ones if absent.")

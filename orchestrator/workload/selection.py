@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +31,17 @@ class _Part:
     timed: bool = True
 
 
-def shaped(shape: Shape, notes: Notes | None = None, keep_missing: bool = False) -> Iterator[TraceRequest]:
+Watch = Callable[[Iterator[TraceRequest]], Iterator[TraceRequest]]
+
+
+def shaped(
+    shape: Shape, notes: Notes | None = None, keep_missing: bool = False, measuring: Watch = iter
+) -> Iterator[TraceRequest]:
     """The chosen requests in order of time, the first at 0; lengths as in the trace. Raises TraceError when it is first asked.
 
     Rows are read as they are taken. A finite `rate` needs to know the part's span: it is read twice then, the first time for its
-    arrivals alone. With `keep_missing`, requests of a trace without arrivals stay without unless a rate is given.
+    arrivals alone, through `measuring`, which may show how far that is. With `keep_missing`, requests of a trace without arrivals stay
+    without unless a rate is given.
     """
     check(shape)
     part = _part(shape, notes, keep_missing)
@@ -46,7 +52,7 @@ def shaped(shape: Shape, notes: Notes | None = None, keep_missing: bool = False)
     if shape.rate is not None and math.isinf(shape.rate):
         yield from (_at(row, 0.0) for row in rows)
         return
-    scale = _scale(shape, part.paced)
+    scale = _scale(shape, part.paced, measuring)
     base: float | None = None
     for row in rows:
         assert row.arrival_s is not None
@@ -58,11 +64,11 @@ def _at(row: TraceRequest, arrival_s: float) -> TraceRequest:
     return TraceRequest(arrival_s, row.input_tokens, row.output_tokens, row.prefix_ids, row.tier, row.client)
 
 
-def _scale(shape: Shape, paced: bool) -> float:
+def _scale(shape: Shape, paced: bool, measuring: Watch) -> float:
     if shape.rate is None or paced:
         return 1 / (shape.speedup or 1.0)
     count, first, last = 0, 0.0, 0.0
-    for row in _part(shape, None, False).rows:
+    for row in measuring(_part(shape, None, False).rows):
         last = row.arrival_s or 0.0
         first = last if not count else first
         count += 1

@@ -23,7 +23,7 @@ from orchestrator.cli.trace.options import (
     say_notes,
     trace_errors,
 )
-from orchestrator.cli.trace.progress import counted
+from orchestrator.cli.trace.progress import counted, measuring
 from orchestrator.workload.writer import FileForm, form_of, write_trace
 
 FormatOption = Annotated[
@@ -60,7 +60,7 @@ def convert(
     notes = Notes()
     shape = Shape(trace, requests, rate, seed=seed, start_s=start_s, duration_s=duration_s, skip=skip, tiers=tiers)
     with trace_errors():
-        rows = counted(shaped(shape, notes, keep_missing=True), "convert")
+        rows = counted(shaped(shape, notes, keep_missing=True, measuring=measuring), "convert")
         count = write_trace(rows, out, form or form_of(out))
     say_notes(notes)
     say(f"{count:,} requests written to {out}")

@@ -19,7 +19,7 @@ from orchestrator.cli.trace.options import (
     say_notes,
     trace_errors,
 )
-from orchestrator.cli.trace.progress import counted
+from orchestrator.cli.trace.progress import counted, measuring
 from orchestrator.cli.units import duration
 
 DRAWN_REQUESTS = 10_000
@@ -55,7 +55,7 @@ def describe(
             requests = DRAWN_REQUESTS
         notes, statistics = Notes(), Statistics()
         shape = Shape(trace, requests, rate, seed=seed, start_s=start_s, duration_s=duration_s, skip=skip, tiers=tiers)
-        for row in counted(shaped(shape, notes, keep_missing=True), "describe"):
+        for row in counted(shaped(shape, notes, keep_missing=True, measuring=measuring), "describe"):
             statistics.add(row)
     document = {"trace": trace, **statistics.document(), "left_out": dict(notes.left_out)}
     if output is Form.TABLE:

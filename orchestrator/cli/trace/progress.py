@@ -13,6 +13,7 @@ from orchestrator.cli.units import duration
 if TYPE_CHECKING:
     from orchestrator.workload.trace import TraceRequest
 
+MEASURE = "measure the rate"
 LINE_EVERY_S, SHOW_EVERY_S, LOOK_EVERY = 5.0, 0.2, 1024
 
 
@@ -29,6 +30,11 @@ def counted(rows: Iterable[TraceRequest], what: str) -> Iterator[TraceRequest]:
         yield row
 
 
+def measuring(rows: Iterable[TraceRequest]) -> Iterator[TraceRequest]:
+    """`rows` of the pass that finds the trace's own rate."""
+    return counted(rows, MEASURE)
+
+
 def _live(rows: Iterable[TraceRequest], what: str) -> Iterator[TraceRequest]:
     from rich.console import Console
 
@@ -43,5 +49,6 @@ def _live(rows: Iterable[TraceRequest], what: str) -> Iterator[TraceRequest]:
 
 
 def _text(what: str, count: int, row: TraceRequest) -> str:
-    at = "" if row.arrival_s is None else f", {duration(row.arrival_s)} of the trace"
+    # Times of the trace itself may count from anywhere; paced ones start at 0.
+    at = "" if row.arrival_s is None or what == MEASURE else f", {duration(row.arrival_s)} of the trace"
     return f"{what}: {count:,} requests{at}"

@@ -19,7 +19,7 @@ from orchestrator.cli.trace.options import (
     say_notes,
     trace_errors,
 )
-from orchestrator.cli.trace.progress import counted
+from orchestrator.cli.trace.progress import counted, measuring
 from orchestrator.workload.writer import form_of, write_trace
 
 DEFAULT_REQUESTS = 1000
@@ -61,6 +61,6 @@ def synthesize(
         if requests is None and duration_s is None:
             requests = DEFAULT_REQUESTS
         shape = Shape(trace, requests, rate, seed=seed, start_s=start_s, duration_s=duration_s)
-        count = write_trace(counted(shaped(shape, notes), "synthesize"), out, form or form_of(out))
+        count = write_trace(counted(shaped(shape, notes, measuring=measuring), "synthesize"), out, form or form_of(out))
     say_notes(notes)
     say(f"{count:,} requests written to {out}")
