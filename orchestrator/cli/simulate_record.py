@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ def from_record_command(path: Path, overrides: Sequence[str] = (), output: Form 
     except ValueError as error:
         raise usage(str(error).replace("\n", "; "), "--policy", "see `pdctl get policies -o wide`") from None
     if output is not Form.TABLE:
-        print(dump(single("RecordReport", _document(report, bool(override))), output))
+        print(dump(single("RecordReport", _document(report)), output))
     else:
-        _print(report, bool(override))
+        _print(report)
     return ExitCode.FAILED if report.different and not override else ExitCode.OK
 
 
@@ -54,15 +55,16 @@ def _scalar(text: str) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else text
 
 
-def _document(report: RecordReport, what_if: bool) -> Document:
+def _document(report: RecordReport) -> Document:
     return {
         "path": str(report.path),
         "front_door": report.front_door,
         "version": report.tandem,
-        "what_if": what_if,
+        "what_if": report.what_if,
         "decisions": report.decisions,
         "different": report.different,
-        "by_kind": {kind: {"same": c.same, "different": c.different} for kind, c in report.counts.items()},
+        "elsewhere": report.elsewhere,
+        "by_kind": {kind: asdict(count) for kind, count in report.counts.items()},
         "policies": [
             {"decision": p.decision, "name": p.name, "parameters": dict(p.parameters)} for p in report.policies
         ],
@@ -94,12 +96,12 @@ def _result(result: Placement | Admission, workers: Sequence[str]) -> Document:
     }
 
 
-def _print(report: RecordReport, what_if: bool) -> None:
-    verdict = f"{report.different} different" if report.different else "all alike"
+def _print(report: RecordReport) -> None:
+    verdict = f"{report.different} different, {report.elsewhere} of them in what they chose"
     lines = [
         ("Record", f"{report.path} (of {report.front_door}, Tandem {report.tandem})"),
         ("Policies", ", ".join(_times(f"{p.decision}={_policy(p.name, p.parameters)}" for p in report.policies))),
-        ("Decisions", f"{report.decisions}, {verdict}{' with the other policy' if what_if else ''}"),
+        ("Decisions", f"{report.decisions}, {verdict if report.different else 'all alike'}"),
         ("Requests", f"{report.requests} ended"),
     ]
     if report.missed:
@@ -108,8 +110,10 @@ def _print(report: RecordReport, what_if: bool) -> None:
         lines.append(("Ends", f"after line {report.cut_after_line}: the front door runs, or was killed while it wrote"))
     pairs(lines)
     print()
-    rows = [[kind, str(count.same), str(count.different)] for kind, count in report.counts.items()]
-    Table(["DECISION", "SAME", "DIFFERENT"]).print(rows)
+    rows = [
+        [kind, str(count.same), str(count.different), str(count.elsewhere)] for kind, count in report.counts.items()
+    ]
+    Table(["DECISION", "SAME", "DIFFERENT", "ELSEWHERE"]).print(rows)
     if report.first:
         print()
         shown = [[str(d.number), d.kind, _who(d), _words(d, d.recorded), _words(d, d.replayed)] for d in report.first]
@@ -125,8 +129,8 @@ def _policy(name: str, parameters: Any) -> str:
 
 
 def _who(difference: Difference) -> str:
-    first, more = difference.requests[0], len(difference.requests) - 1
-    return f"{first} and {more} more" if more else first
+    first, more = "".join(difference.requests[:1]), len(difference.requests) - 1
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def _words(difference: Difference, result: Placement | Admission) -> str:

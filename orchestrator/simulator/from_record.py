@@ -43,15 +43,20 @@ class Difference:
 
 @dataclass(slots=True)
 class Count:
-    """Decisions of one kind."""
+    """Decisions of one kind. Of the different ones, `elsewhere` chose another worker or let other requests start.
+
+    The rest of them differ in reason or detail only.
+    """
 
     same: int = 0
     different: int = 0
+    elsewhere: int = 0
 
 
 @dataclass(slots=True)
 class RecordReport:
-    """What came of a record. `policies` are those that decided here, in order; `first` the first differences.
+    """What came of a record. `policies` are those that decided here, in order; `first` the first differences, with other
+    policies (`what_if`) only those that chose elsewhere.
 
     `missed` decisions were not recorded; `cut_after_line` is set where the record was not written to its end.
     """
@@ -59,6 +64,7 @@ class RecordReport:
     path: Path
     front_door: str
     tandem: str
+    what_if: bool = False
     counts: dict[str, Count] = field(default_factory=lambda: {kind: Count() for kind in KINDS.values()})
     policies: list[PolicySet] = field(default_factory=list)
     first: list[Difference] = field(default_factory=list)
@@ -74,6 +80,10 @@ class RecordReport:
     def different(self) -> int:
         return sum(count.different for count in self.counts.values())
 
+    @property
+    def elsewhere(self) -> int:
+        return sum(count.elsewhere for count in self.counts.values())
+
 
 def replay_record(path: Path, override: Mapping[str, PolicyChoice] | None = None) -> RecordReport:
     """Decide every decision of a record again, with other policies for the decisions in `override` (routing, admission).
@@ -81,7 +91,7 @@ def replay_record(path: Path, override: Mapping[str, PolicyChoice] | None = None
     Raises RecordError for a record that cannot be read or whose policy does not exist here, ValueError for a wrong override.
     """
     record = Record(path)
-    report = RecordReport(path, record.header.front_door, record.header.tandem)
+    report = RecordReport(path, record.header.front_door, record.header.tandem, bool(override))
     policies = _Policies(override or {}, report)
     for entry in record:
         match entry:
@@ -158,9 +168,16 @@ def _compare(entry: Decision, replayed: Placement | Admission, report: RecordRep
     if replayed == entry.result:
         count.same += 1
         return
+    elsewhere = _choice(replayed) != _choice(entry.result)
     count.different += 1
-    if len(report.first) < SHOWN:
+    count.elsewhere += elsewhere
+    if len(report.first) < SHOWN and (elsewhere or not report.what_if):
         requests = entry.queue if isinstance(entry, Admitted) else (entry.request,)
         workers = () if isinstance(entry, Admitted) else tuple(entry.view.names)
         ids = tuple(request.request_id for request in requests)
         report.first.append(Difference(report.decisions, kind, ids, entry.result, replayed, workers))
+
+
+def _choice(result: Placement | Admission) -> object:
+    """What a decision does, without why."""
+    return result.admit if isinstance(result, Admission) else (result.worker, result.co_locate)

@@ -101,6 +101,7 @@ def test_a_reason_or_detail_that_differs_is_a_difference(record: Path) -> None:
     record.write_bytes(gzip.compress(changed.encode()))
     report = replay_record(record)
     assert 2 <= report.different <= 3
+    assert report.elsewhere == 0
     first = report.first[0]
     assert (first.kind, first.recorded.reason) == ("place_prefill", first.replayed.reason)
     assert "wait1ng" in first.recorded.detail and "waiting" in first.replayed.detail
@@ -108,7 +109,9 @@ def test_a_reason_or_detail_that_differs_is_a_difference(record: Path) -> None:
 
 def test_other_policies_show_what_would_differ(record: Path) -> None:
     other = replay_record(record, {"routing": PolicyChoice("round_robin")})
-    assert other.counts["place_prefill"].different > REQUESTS / 4
+    assert other.counts["place_prefill"].different == REQUESTS
+    assert REQUESTS / 4 < other.counts["place_prefill"].elsewhere < REQUESTS
+    assert all(d.recorded.worker != d.replayed.worker for d in other.first)
     assert other.counts["admit"].different == 0
     assert [p.name for p in other.policies] == ["round_robin", "fcfs"]
     assert replay_record(record, {"routing": PolicyChoice("prefix_aware")}).different == 0
@@ -134,6 +137,7 @@ def test_the_command_prints_a_table_and_a_document(record: Path, capsys: pytest.
     document = json.loads(capsys.readouterr().out)
     assert document["kind"] == "RecordReport" and document["what_if"] is True
     assert document["different"] == document["by_kind"]["place_prefill"]["different"] > 0
+    assert document["elsewhere"] == document["by_kind"]["place_prefill"]["elsewhere"] > 0
     assert document["first_differences"][0]["replayed"]["reason"] == "prefix_imbalanced"
     assert document["first_differences"][0]["replayed"]["worker"] in ("p0", "p1")
 
