@@ -83,6 +83,8 @@ def _scale(shape: Shape, paced: bool, measuring: Watch) -> float:
 def _part(shape: Shape, notes: Notes | None, keep_missing: bool) -> _Part:
     source = open_trace(shape.trace, shape.seed, shape.rate, shape.start_s, notes)
     head = next(source.rows, None)
+    if head is None and source.drawn:
+        raise _nothing_left(shape)
     if head is None:
         raise TraceError("the trace has no requests", shape.trace, "give a trace with at least one request")
     rows: Iterator[TraceRequest] = itertools.chain([head], source.rows)
@@ -125,9 +127,13 @@ def _counted(rows: Iterator[TraceRequest], shape: Shape, endless: bool) -> Itera
 def _found(rows: Iterator[TraceRequest], shape: Shape) -> Iterator[TraceRequest]:
     head = next(rows, None)
     if head is None:
-        remedy = "choose an earlier or longer part (start, duration, skip)"
-        raise TraceError("no request of the trace is in the chosen part", shape.trace, remedy)
+        raise _nothing_left(shape)
     return itertools.chain([head], rows)
+
+
+def _nothing_left(shape: Shape) -> TraceError:
+    remedy = "choose an earlier or longer part (start, duration, skip)"
+    return TraceError("no request of the trace is in the chosen part", shape.trace, remedy)
 
 
 def _generated(rows: Iterator[TraceRequest], shape: Shape) -> Iterator[TraceRequest]:

@@ -56,7 +56,8 @@ def _draw(windows: Windows, lengths: Marginals, unknown: set[int], seed: int, st
             if client in unknown:
                 continue
             draw = np.random.default_rng([seed, 5, client, int(window_s)])
-            times = renewal(draw, rate, cv, WINDOW_S)
+            # A sample of n gaps has a coefficient of variation of sqrt(n) at most; more would be one burst without end.
+            times = renewal(draw, rate, min(cv, max(1.0, math.sqrt(rate * WINDOW_S))), WINDOW_S)
             at.append(window_s + times)
             inputs, outputs = lengths.at(client, window_s).draw(draw, len(times))
             parts.append((np.full(len(times), client), inputs, outputs))

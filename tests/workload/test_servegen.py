@@ -120,6 +120,18 @@ def test_a_slice_has_the_requests_of_the_whole(tmp_path: Path) -> None:
     assert (len(scaled) - 1) / scaled[-1].at_s == pytest.approx(7.0) and len(scaled) == len(part)
 
 
+def test_beyond_the_published_period(tmp_path: Path) -> None:
+    file = _published(tmp_path, "0,0,1,1,Gamma,1,1\n", [_pdf(0, 0, {"1": 1.0}, {"1": 1.0})])
+    with pytest.raises(TraceError, match="in the chosen part"):
+        plan(Shape(str(file), start_s=1e6))
+
+
+def test_an_impossible_burstiness_is_bounded(tmp_path: Path) -> None:
+    rates = "".join(f"0,{600 * i},0.1,1e6,Gamma,1,1\n" for i in range(200))
+    file = _published(tmp_path, rates, [_pdf(0, 0, {"1": 1.0}, {"1": 1.0})])
+    assert len(plan(Shape(str(file), requests=10**7))) == pytest.approx(200 * 60, rel=4 / math.sqrt(200))
+
+
 @pytest.mark.parametrize(
     ("rates", "lengths", "what"),
     [
