@@ -109,6 +109,11 @@ class Truth:
         variance = math.log1p(self.noise * self.noise / max(steps, 1))
         return seconds * math.exp(math.sqrt(variance) * normal - variance / 2)
 
+    def noisy_rows(self, seconds: Array, normal: Array) -> Array:
+        """`noisy` for iterations, each with its own draw; shapes broadcast."""
+        variance = math.log1p(self.noise * self.noise)
+        return np.asarray(seconds * np.exp(math.sqrt(variance) * normal - variance / 2))
+
     def _one_row_s(self, *row_and_point: Any) -> float:
         *row, point = row_and_point
         return float(self.model.iteration_s(Batch(*row), point))
