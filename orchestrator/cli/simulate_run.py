@@ -50,6 +50,9 @@ def run(order: Order) -> None:
     """Simulate, print, write what was asked for. Raises CliError."""
     try:
         check(order.shape)
+    except TraceError as error:
+        raise usage(error.what, "pdctl simulate", error.do) from error
+    try:
         cluster = overridden(_cluster(order.file), _assignments(order))
         if order.sweep is not None:
             _sweep(order, cluster, parse(order.sweep))
