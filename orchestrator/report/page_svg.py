@@ -1,0 +1,136 @@
+"""Plots as inline SVG: axes with units, lines, bands, marks and bars. Colours and fonts are classes of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import numpy as np
+
+from orchestrator.report.page_scale import Floats, Scale, number
+
+# Of the view box; the page scales a plot to the width of its column. Text of 12 stays readable on a phone.
+WIDTH, HEIGHT = 420, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+COLOURS = 7
+
+
+class Plot:
+    """A frame with two axes. `read_x`, `read_y` format values; `label` is what a screen reader says."""
+
+    def __init__(
+        self,
+        label: str,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        read_x: Callable[[float], str] = number,
+        read_y: Callable[[float], str] = number,
+        log_x: bool = False,
+        x_title: str = "",
+        y_title: str = "",
+    ) -> None:
+        self.label = label
+        self.x = Scale(*x, LEFT, WIDTH - RIGHT, log_x)
+        self.y = Scale(*y, HEIGHT - BOTTOM, TOP)
+        self.read_x, self.read_y = read_x, read_y
+        self._parts: list[str] = []
+        self._axes(x_title, y_title)
+
+    def _axes(self, x_title: str, y_title: str) -> None:
+        base, left, right = self.y.start, self.x.start, self.x.end
+        for value in self.y.ticks():
+            at = _px(self.y(value))
+            self._parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{at}" y2="{at}"/>')
+            self._parts.append(
+                f'<text x="{left - 6}" y="{at}" dy=".35em" text-anchor="end">{escape(self.read_y(value))}</text>'
+            )
+        self._parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>')
+        for value in self.x.ticks():
+            at = _px(self.x(value))
+            self._parts.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{base}" y2="{base + 4}"/>')
+            self._parts.append(
+                f'<text x="{at}" y="{base + 17}" text-anchor="middle">{escape(self.read_x(value))}</text>'
+            )
+        middle = (left + right) / 2
+        self._parts.append(
+            f'<text class="unit" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>'
+        )
+        if y_title:
+            centre = (base + TOP) / 2
+            self._parts.append(
+                f'<text class="unit" transform="translate(11 {centre}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
+            )
+
+    def line(self, x: Floats, y: Floats, colour: int, title: str, dots: bool = False, dashed: bool = False) -> None:
+        """A line through the points, with dots that tell their values if asked."""
+        style = f"line c{colour % COLOURS}" + (" dashed" if dashed else "")
+        self._parts.append(
+            f'<polyline class="{style}" points="{points(self.x(x), self.y(y))}"><title>{escape(title)}</title></polyline>'
+        )
+        if dots:
+            for at_x, at_y in zip(x.tolist(), y.tolist(), strict=True):
+                text = f"{title}: {self.read_y(at_y)} at {self.read_x(at_x)}"
+                self.dot(at_x, at_y, colour, text)
+
+    def dot(self, x: float, y: float, colour: int, title: str) -> None:
+        """A point that tells `title` when the pointer rests on it or the keyboard reaches it."""
+        self._parts.append(
+            f'<circle class="dot f{colour % COLOURS}" cx="{_px(self.x(x))}" cy="{_px(self.y(y))}" r="4" tabindex="0" '
+            f'aria-label="{escape(title)}"><title>{escape(title)}</title></circle>'
+        )
+
+    def band(self, x: Floats, low: Floats, high: Floats, colour: int, title: str) -> None:
+        """The area between two lines."""
+        at = self.x(x)
+        shape = points(np.concatenate((at, at[::-1])), np.concatenate((self.y(low), self.y(high)[::-1])))
+        self._parts.append(
+            f'<polygon class="band f{colour % COLOURS}" points="{shape}"><title>{escape(title)}</title></polygon>'
+        )
+
+    def mark(self, value: float, text: str, colour: int | None, row: int = 0) -> None:
+        """A vertical line at `value` with `text`, on the side where there is room; rows keep several apart."""
+        at = float(self.x(value))
+        left = at > (self.x.start + self.x.end) / 2
+        style = "" if colour is None else f" c{colour % COLOURS}"
+        self._parts.append(
+            f'<line class="mark{style}" x1="{_px(at)}" x2="{_px(at)}" y1="{TOP}" y2="{self.y.start}">'
+            f"<title>{escape(text)}</title></line>"
+            f'<text class="marked" x="{_px(at + (-5 if left else 5))}" y="{self.y.start - 8 - 15 * row}" '
+            f'text-anchor="{"end" if left else "start"}">{escape(text)}</text>'
+        )
+
+    def svg(self) -> str:
+        """The plot."""
+        return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.label)}">{"".join(self._parts)}</svg>'
+
+
+def points(x: Floats, y: Floats) -> str:
+    """Pixels as the attribute `points` of a line or polygon."""
+    return " ".join(f"{_trim(a)},{_trim(b)}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
+
+
+def steps(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """The corners of a step function, to draw as a line."""
+    return np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
+
+
+def legend(entries: Sequence[tuple[str, int]]) -> str:
+    """Names beside their colours; nothing for a single one."""
+    if len(entries) < 2:
+        return ""
+    items = "".join(f'<li><span class="key b{c % COLOURS}"></span>{escape(name)}</li>' for name, c in entries)
+    return f'<ul class="legend">{items}</ul>'
+
+
+def figure(title: str, body: str, note: str = "", keys: Sequence[tuple[str, int]] = ()) -> str:
+    """A plot under its title."""
+    small = f" <small>{escape(note)}</small>" if note else ""
+    return f"<figure><figcaption>{escape(title)}{small}</figcaption>{legend(keys)}{body}</figure>"
+
+
+def _px(value: Floats | float) -> str:
+    return _trim(float(value))
+
+
+def _trim(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
