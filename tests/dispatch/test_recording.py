@@ -187,6 +187,11 @@ def test_a_front_door_that_starts_again_overwrites_nothing(tmp_path: Path) -> No
     assert [entry.queue[0].request_id for entry in admitted] == ["r0", "r1", "r2"]
 
 
+def test_without_a_record_policies_are_called_as_they_are() -> None:
+    policy = make("routing", "prefix_aware")
+    assert recorded(policy, None) is policy
+
+
 def test_a_front_door_that_decides_nothing_leaves_no_file(tmp_path: Path) -> None:
     DecisionLog(tmp_path / "decisions-d.jsonl.gz", 1, "d").close()
     assert not list(tmp_path.iterdir())

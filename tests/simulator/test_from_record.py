@@ -15,7 +15,7 @@ from orchestrator.cli.simulate_record import from_record_command
 from orchestrator.core.cluster import Role
 from orchestrator.core.config import PolicyChoice
 from orchestrator.core.request import RequestState, RequestView
-from orchestrator.policies.registry import make
+from orchestrator.policies.registry import available, make
 from orchestrator.recording.entries import PolicySet, PrefillPlaced, RequestEnded
 from orchestrator.recording.log import DecisionLog
 from orchestrator.recording.policies import recorded
@@ -28,12 +28,12 @@ from orchestrator.workload.trace import TraceError
 REQUESTS = 60
 
 
-def drive(log: DecisionLog, routing: str) -> None:
+def drive(log: DecisionLog, routing: str, queue: str = "fcfs") -> None:
     """A router and a queue under load: prefixes recur, blocks run out, requests come and go."""
     rng = np.random.default_rng(3)
     now = [100.0]
     router = Router(recorded(make("routing", routing), log), clock=lambda: now[0])
-    admission = recorded(make("admission", "fcfs"), log)
+    admission = recorded(make("admission", queue), log)
     for name, role in (("p0", Role.PREFILL), ("p1", Role.PREFILL), ("d0", Role.DECODE), ("d1", Role.DECODE)):
         router.set_worker(name, role, True)
         router.report(name, Report(0, 0, 0, 0, 0, 300, 16, 0.002))
@@ -68,10 +68,11 @@ def record(tmp_path: Path) -> Path:
     return log.path
 
 
-@pytest.mark.parametrize("routing", ["prefix_aware", "least_load", "round_robin"])
-def test_its_own_policies_decide_alike(tmp_path: Path, routing: str) -> None:
+@pytest.mark.parametrize("queue", [info.name for info in available("admission")])
+@pytest.mark.parametrize("routing", [info.name for info in available("routing")])
+def test_its_own_policies_decide_alike(tmp_path: Path, routing: str, queue: str) -> None:
     log = DecisionLog(tmp_path / "decisions.jsonl.gz", 10**6, "door")
-    drive(log, routing)
+    drive(log, routing, queue)
     log.close()
     report = replay_record(log.path)
     assert report.different == 0, report.first
