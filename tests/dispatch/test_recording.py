@@ -216,13 +216,20 @@ import os, sys
 from pathlib import Path
 from orchestrator.core.request import RequestView
 from orchestrator.policies.registry import make
+from orchestrator.recording.entries import Admitted
 from orchestrator.recording.log import DecisionLog
 from orchestrator.recording.policies import recorded
+from orchestrator.recording.reader import Record, RecordError
 log = DecisionLog(Path(sys.argv[1]), 10**6, "killed")
 admission = recorded(make("admission", "fcfs"), log)
 for i in range(50):
     admission.admit([RequestView(f"r{i}", 40, 4, float(i))], 0, 100, 16, 8)
-while not Path(sys.argv[1]).exists() or Path(sys.argv[1]).stat().st_size < 500:
+def written():
+    try:
+        return sum(isinstance(entry, Admitted) for entry in Record(log.path))
+    except RecordError:
+        return 0
+while written() < 50:
     pass
 os.kill(os.getpid(), 9)
 """
