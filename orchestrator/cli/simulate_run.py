@@ -179,13 +179,10 @@ def _faults(texts: Sequence[str], what: Scenario) -> tuple[Fault, ...]:
 
 
 def _facts(what: Scenario, shape: Shape) -> dict[str, Any]:
-    pools = zip(what.spec.pools, what.devices, strict=True)
-    return {
-        "trace": shape.trace,
-        "rate": shape.rate,
-        "model": what.model.name,
-        "pools": {
-            pool.name: f"{pool.count} x {device.devices if device.devices > 1 else ''}{device.hardware.name} ({pool.role})"
-            for pool, device in pools
-        },
-    }
+    facts: dict[str, Any] = {"trace": shape.trace, "rate": shape.rate, "model": what.model.name}
+    priced = all(pool.usd_per_hour is not None for pool in what.spec.pools)
+    facts["cost basis"] = "usdPerHour of the pools" if priced else "dies and memory, over four years"
+    for pool, device in zip(what.spec.pools, what.devices, strict=True):
+        devices = f"{device.devices} x {device.hardware.name}" if device.devices > 1 else device.hardware.name
+        facts[f"pool {pool.name}"] = f"{pool.count} workers of {devices}, role {pool.role}"
+    return facts

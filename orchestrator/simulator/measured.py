@@ -73,7 +73,9 @@ def _row(member: Member, end_s: float) -> dict[str, Any]:
     device = worker.device
     until_s = end_s if meter.died_s is None else meter.died_s
     alive_s = max(0.0, until_s - member.booted_s)
-    cost = hourly_cost(device.hardware, device.devices)
+    hourly_usd = member.pool.usd_per_hour
+    if hourly_usd is None and (amortised := hourly_cost(device.hardware, device.devices)) is not None:
+        hourly_usd = amortised.usd
     return {
         "name": worker.name,
         "pool": member.pool.name,
@@ -93,7 +95,7 @@ def _row(member: Member, end_s: float) -> dict[str, Any]:
         "alive_s": alive_s,
         "busy_s": meter.busy_s,
         "energy_j": meter.energy_j(alive_s) if device.has_power else None,
-        "cost_usd": cost.usd * alive_s / 3600 if cost is not None else None,
+        "cost_usd": None if hourly_usd is None else hourly_usd * alive_s / 3600,
     }
 
 
