@@ -18,9 +18,9 @@ WIDE = 30.0
 def latency_plots(columns: Columns) -> list[str]:
     """Figures of TTFT, TPOT and E2E."""
     kinds = (
-        ("TTFT", "time to first token", columns.ttft_s, columns.ttft_slo_s),
-        ("TPOT", "mean time per output token", columns.tpot_s, columns.tpot_slo_s),
-        ("E2E", "arrival to last token", columns.e2e_s, np.full(len(columns.e2e_s), np.nan)),
+        ("TTFT", "time to first token: share of requests within", columns.ttft_s, columns.ttft_slo_s),
+        ("TPOT", "time per output token: share of requests within", columns.tpot_s, columns.tpot_slo_s),
+        ("E2E", "arrival to last token: share of requests within", columns.e2e_s, np.full(len(columns.e2e_s), np.nan)),
     )
     return [_plot(columns, name, note, values, slo_s) for name, note, values, slo_s in kinds]
 
@@ -37,7 +37,7 @@ def _plot(columns: Columns, name: str, note: str, values: Floats, slo_s: Floats)
     reach = max([high, *(v for v, _, _ in marks if v < 4 * high)])
     start = max(low, high * 1e-5) * 0.8 if log else 0.0
     plot = Plot(
-        f"Distribution of {name}", (start, reach * 1.02), (0, 1), seconds, percent, log, _axis(name, log), "of requests"
+        f"Distribution of {name}", (start, reach * 1.02), (0, 1), seconds, percent, log, x_title=_axis(name, log)
     )
     for tier, colour, chosen in groups:
         x, y = cdf(values[chosen])
@@ -46,9 +46,9 @@ def _plot(columns: Columns, name: str, note: str, values: Floats, slo_s: Floats)
         for point in (50, 90, 99):
             at = float(np.percentile(values[chosen], point))
             plot.dot(at, point / 100, colour, f"{tier}: p{point} {name} {seconds(at)}")
-    for row, (value, text, colour) in enumerate(marks[:4]):
+    for row, (value, text, line) in enumerate(marks[:4]):
         if value <= reach:
-            plot.mark(value, text, colour, row)
+            plot.mark(value, text, line, row)
     return figure(name, plot.svg(), note, [(tier, colour) for tier, colour, _ in groups])
 
 

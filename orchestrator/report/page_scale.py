@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# Keeps a number and its unit on one line.
+NARROW = "\u00a0"
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -28,7 +31,7 @@ class Scale:
         share = ((np.log(inside) if self.log else inside) - low) / ((high - low) or 1.0)
         return np.asarray(self.start + share * (self.end - self.start), np.float64)
 
-    def ticks(self, about: int = 5) -> list[float]:
+    def ticks(self, about: int = 6) -> list[float]:
         """Round values within the scale, at most about `about` of them."""
         return _log_ticks(self.low, self.high, about) if self.log else _linear_ticks(self.low, self.high, about)
 
@@ -79,12 +82,12 @@ def seconds(value: float | None) -> str:
     if value == 0:
         return "0"
     if value < 0.9995e-3:
-        return f"{value * 1e6:.3g} µs"
+        return f"{value * 1e6:.3g}{NARROW}µs"
     if value < 0.9995:
-        return f"{value * 1e3:.3g} ms"
-    return f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+        return f"{value * 1e3:.3g}{NARROW}ms"
+    return f"{value:.3g}{NARROW}s" if value < 100 else f"{value:,.0f}{NARROW}s"
 
 
 def percent(value: float | None) -> str:
     """`98.5 %`; `-` for None."""
-    return "-" if value is None else f"{value * 100:.3g} %"
+    return "-" if value is None else f"{value * 100:.3g}{NARROW}%"

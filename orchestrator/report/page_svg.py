@@ -27,16 +27,15 @@ class Plot:
         read_y: Callable[[float], str] = number,
         log_x: bool = False,
         x_title: str = "",
-        y_title: str = "",
     ) -> None:
         self.label = label
         self.x = Scale(*x, LEFT, WIDTH - RIGHT, log_x)
         self.y = Scale(*y, HEIGHT - BOTTOM, TOP)
         self.read_x, self.read_y = read_x, read_y
         self._parts: list[str] = []
-        self._axes(x_title, y_title)
+        self._axes(x_title)
 
-    def _axes(self, x_title: str, y_title: str) -> None:
+    def _axes(self, x_title: str) -> None:
         base, left, right = self.y.start, self.x.start, self.x.end
         for value in self.y.ticks():
             at = _px(self.y(value))
@@ -55,11 +54,6 @@ class Plot:
         self._parts.append(
             f'<text class="unit" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>'
         )
-        if y_title:
-            centre = (base + TOP) / 2
-            self._parts.append(
-                f'<text class="unit" transform="translate(11 {centre}) rotate(-90)" text-anchor="middle">{escape(y_title)}</text>'
-            )
 
     def line(self, x: Floats, y: Floats, colour: int, title: str, dots: bool = False, dashed: bool = False) -> None:
         """A line through the points, with dots that tell their values if asked."""

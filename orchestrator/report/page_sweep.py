@@ -11,6 +11,7 @@ from orchestrator.report.page_scale import number, percent, seconds, upper
 from orchestrator.report.page_svg import Plot, figure
 
 Sweep = Sequence[tuple[float, Mapping[str, Any]]]
+AXIS = "offered rate, requests/s"
 
 
 def sweep_plots(sweep: Sweep) -> list[str]:
@@ -23,8 +24,7 @@ def sweep_plots(sweep: Sweep) -> list[str]:
     goodput = _of(ordered, "goodput_rps")
     served = np.array([d["throughput"]["requests_per_s"] for _, d in ordered])
     top = upper(max(float(np.nanmax(np.append(goodput, 0.0))), float(served.max())))
-    axis = {"x_title": "offered rate, requests/s"}
-    plot = Plot("Goodput against rate", (0, end), (0, top), **axis)
+    plot = Plot("Goodput against rate", (0, end), (0, top), x_title=AXIS)
     plot.line(rates, served, 0, "completed", dots=True, dashed=True)
     keys = [("completed", 0)]
     if not np.isnan(goodput).all():
@@ -33,7 +33,7 @@ def sweep_plots(sweep: Sweep) -> list[str]:
     out = [figure("Goodput", plot.svg(), "requests/s against rate", keys)]
     attained = _of(ordered, "slo_attainment")
     if not np.isnan(attained).all():
-        plot = Plot("SLO attainment against rate", (0, end), (0, 1), number, percent, **axis)
+        plot = Plot("SLO attainment against rate", (0, end), (0, 1), number, percent, x_title=AXIS)
         plot.line(*_known(rates, attained), 3, "in SLO", dots=True)
         out.append(figure("In SLO", plot.svg(), "share of requests against rate"))
     out += [_tail(rates, ordered, key, name, end) for key, name in (("ttft_s", "TTFT"), ("tpot_s", "TPOT"))]
@@ -48,7 +48,7 @@ def _tail(rates: Any, ordered: Sweep, key: str, name: str, end: float) -> str:
     if not any(len(x) for _, _, x, _ in lines):
         return ""
     top = upper(max(float(y.max()) for _, _, _, y in lines if len(y)))
-    plot = Plot(f"{name} against rate", (0, end), (0, top), number, seconds, x_title="offered rate, requests/s")
+    plot = Plot(f"{name} against rate", (0, end), (0, top), number, seconds, x_title=AXIS)
     for point, colour, x, y in lines:
         plot.line(x, y, colour, f"{name} {point}", dots=True)
     return figure(name, plot.svg(), "against rate", [(point, colour) for point, colour, _, _ in lines])

@@ -78,9 +78,8 @@ def tiles(document: Document) -> list[Tile]:
     out.append(Tile("Input", f"{number(rates['input_tokens_per_s'])} tok/s"))
     for name, key in LATENCIES:
         spread = document[key]
-        out.append(
-            Tile(f"{name} p99", seconds(spread["p99"]), f"p50 {seconds(spread['p50'])}, p90 {seconds(spread['p90'])}")
-        )
+        note = "" if spread["p50"] is None else f"p50 {seconds(spread['p50'])}, p90 {seconds(spread['p90'])}"
+        out.append(Tile(f"{name} p99", seconds(spread["p99"]), note))
     if document["energy_j"] is not None:
         out.append(Tile("Energy", energy(document["energy_j"]), _per(document, document["energy_j"], energy)))
     if document["cost_usd"] is not None:
