@@ -30,12 +30,12 @@ class Pool:
     role: Role = setting("prefill, decode or both")
     count: int = setting("number of workers", 1, minimum=0, maximum=4096)
     hardware: str | None = setting("entry of the hardware catalog, for simulation and planning", None)
+    resources: Resources = setting("what each worker takes", factory=Resources)
     usd_per_hour: float | None = setting(
         "price of one worker's hour, for simulation; what its dies and memory cost over four years if absent",
         None,
         minimum=0,
     )
-    resources: Resources = setting("what each worker takes", factory=Resources)
 
 
 @dataclass(frozen=True, slots=True)
