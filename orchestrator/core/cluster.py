@@ -80,7 +80,7 @@ class ClusterView:
 
     def eligible(self, role: Role) -> Ints:
         """Rows that accept work of `role`, in row order."""
-        return np.flatnonzero(self.accepts & ((self.role & int(role)) != 0))
+        return (self.accepts & ((self.role & int(role)) != 0)).nonzero()[0]
 
     def free_blocks(self) -> Ints:
         """Free KV blocks per worker."""

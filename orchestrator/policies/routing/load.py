@@ -28,5 +28,5 @@ def lightest(rows: Ints, cost: Ints, turn: int) -> int:
 
     A turn that advances with every choice spreads a burst that arrives before the view changes.
     """
-    equals = rows[np.flatnonzero(cost == cost.min())]
+    equals = rows[(cost == np.minimum.reduce(cost)).nonzero()[0]]
     return int(equals[turn % equals.size])
