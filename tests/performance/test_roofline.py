@@ -158,6 +158,14 @@ def test_graphs_cover_pure_decode_up_to_the_largest_size() -> None:
     assert (graphs.iteration_s(batch) < eager.iteration_s(batch)).tolist() == [True, False, False]
 
 
+def test_every_kernel_takes_its_time() -> None:
+    batch, free = Batch.decode(4, 1000), Roofline(H100, MODEL_8B, graphs=GRAPHS)
+    slow = Roofline(with_dispatch(H100, kernel_s=3e-6), MODEL_8B, graphs=GRAPHS)
+    # Eleven operators per layer and the LM head.
+    assert slow.iteration_s(batch) - free.iteration_s(batch) == pytest.approx((32 * 11 + 1) * 3e-6, rel=1e-9)
+    assert slow.iteration_s(Batch()) == 0
+
+
 batches = st.builds(
     lambda q, c, p, b, k: Batch(p * q, p * q * (c + (q + 1) / 2), p * (c + q), p, b, b * k),
     st.integers(1, 4096),
@@ -167,8 +175,11 @@ batches = st.builds(
     st.integers(1, 20000),
 )
 rooflines = st.builds(
-    lambda device, model, t, graphs, ramp: Roofline(
-        dataclasses.replace(device, efficiency=dataclasses.replace(device.efficiency, half_speed_tokens=ramp)),
+    lambda device, model, t, graphs, ramp, kernel_s: Roofline(
+        dataclasses.replace(
+            with_dispatch(device, kernel_s=kernel_s),
+            efficiency=dataclasses.replace(device.efficiency, half_speed_tokens=ramp),
+        ),
         model,
         t,
         graphs=graphs,
@@ -178,6 +189,7 @@ rooflines = st.builds(
     st.sampled_from([1, 4]),
     st.sampled_from([None, GRAPHS]),
     st.sampled_from([0.0, 400.0]),
+    st.sampled_from([0.0, 3e-6]),
 )
 points = st.builds(Point, st.floats(0.05, 1), st.floats(0.2, 1))
 

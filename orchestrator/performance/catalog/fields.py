@@ -15,7 +15,15 @@ from orchestrator.performance.error import CatalogError
 
 T = TypeVar("T")
 
-OVERHEADS = ("operator_s", "graph_launch_s", "collective_s", "iteration_s", "dram_overhead_s", "array_overhead_s")
+OVERHEADS = (
+    "operator_s",
+    "graph_launch_s",
+    "collective_s",
+    "iteration_s",
+    "kernel_s",
+    "dram_overhead_s",
+    "array_overhead_s",
+)
 MAY_BE_ZERO = frozenset(("latency_s", "half_speed_tokens", "idle_w", *OVERHEADS))
 EFFICIENCIES = ("compute", "memory", "link", "saturation_share", "array_utilization", "array_utilization_dynamic")
 SHARES = frozenset(("usable_memory", "lowest_voltage", *EFFICIENCIES))

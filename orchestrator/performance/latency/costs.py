@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, NamedTuple
 
+from orchestrator.performance.hardware import Dispatch
 from orchestrator.performance.latency.dispatch import Number
 from orchestrator.performance.latency.operators import Layer, Operator
 
@@ -28,10 +29,10 @@ class Gemm(NamedTuple, Generic[Number]):
 
 
 class Costs(NamedTuple, Generic[Number]):
-    """Seconds. Vector operators take coefficient·n on n rows.
+    """Seconds. Vector operators take coefficient·n + `kernel` on n rows.
 
     Attention takes `pair` per query-key pair to compute, `query` per row and `context` per KV token to read; a decoded token
-    needs `read` per KV token of its context, the longer of both. All-reduce takes `reduce_fixed` + `reduce_row`·n.
+    needs `read` per KV token of its context, the longer of both; `kernel` comes on top. All-reduce takes `reduce_fixed` + `reduce_row`·n.
     """
 
     norm: Number
@@ -49,12 +50,13 @@ class Costs(NamedTuple, Generic[Number]):
     read: Number
     reduce_fixed: float
     reduce_row: float
+    kernel: float
 
 
 def costs(
-    layer: Layer, head: Operator, rates: Rates[Number], collective_s: float, maximum: Callable[[Number, Number], Number]
+    layer: Layer, head: Operator, rates: Rates[Number], dispatch: Dispatch, maximum: Callable[[Number, Number], Number]
 ) -> Costs[Number]:
-    """Divide the work of each operator by what the device achieves. `collective_s`: start of a collective."""
+    """Divide the work of each operator by what the device achieves, and add what every kernel and collective takes besides."""
 
     def vector(operator: Operator) -> Number:
         return maximum(operator.flops / rates.compute, operator.row_bytes / rates.memory)
@@ -62,7 +64,7 @@ def costs(
     def gemm(operator: Operator) -> Gemm[Number]:
         compute = operator.flops / rates.compute
         weights, row = operator.fixed_bytes / rates.memory, operator.row_bytes / rates.memory
-        return Gemm(compute, compute * rates.ramp_tokens, weights, row)
+        return Gemm(compute, compute * rates.ramp_tokens + dispatch.kernel_s, weights + dispatch.kernel_s, row)
 
     pair, context = layer.attention.pair_flops / rates.compute, layer.attention.context_bytes / rates.memory
     alone = layer.reduced_bytes == 0
@@ -80,8 +82,9 @@ def costs(
         query=layer.attention.row_bytes / rates.memory,
         context=context,
         read=maximum(pair, context),
-        reduce_fixed=0.0 if alone else collective_s,
+        reduce_fixed=0.0 if alone else dispatch.collective_s,
         reduce_row=0.0 if alone else layer.reduced_bytes / rates.link,
+        kernel=dispatch.kernel_s,
     )
 
 
@@ -107,7 +110,24 @@ def work(
 ) -> Work[Number]:
     """The fields of a `Batch`, for floats and for arrays alike. Both phases share the token-level operators."""
     n, m = tokens + decodes, prefills + decodes
-    norm, rope, activation, residual, qkv, output, expand, contract, head, pair, query, cached, read, fixed, row = c
+    (
+        norm,
+        rope,
+        activation,
+        residual,
+        qkv,
+        output,
+        expand,
+        contract,
+        head,
+        pair,
+        query,
+        cached,
+        read,
+        fixed,
+        row,
+        kernel,
+    ) = c
     compute, ramp, weights, each = qkv
     qkv_s = maximum(compute * n + ramp, weights + each * n)
     compute, ramp, weights, each = output
@@ -118,13 +138,23 @@ def work(
     contract_s = maximum(compute * n + ramp, weights + each * n)
     compute, ramp, weights, each = head
     head_s = maximum(compute * m + ramp, weights + each * m)
-    attention_s = maximum(pair * pairs, query * tokens + cached * context) + query * decodes
-    norm_s, residual_s = norm * n, residual * n
-    before = [norm_s, qkv_s, rope * n, attention_s]
-    after = [output_s, residual_s, norm_s, expand_s, activation * n, contract_s, residual_s]
+    attention_s = maximum(pair * pairs, query * tokens + cached * context) + query * decodes + kernel
+    norm_s, residual_s = norm * n + kernel, residual * n + kernel
+    before = [norm_s, qkv_s, rope * n + kernel, attention_s]
+    after = [output_s, residual_s, norm_s, expand_s, activation * n + kernel, contract_s, residual_s]
     if fixed or row:
         reduce_s = fixed + row * n
-        after = [output_s, reduce_s, residual_s, norm_s, expand_s, activation * n, contract_s, reduce_s, residual_s]
+        after = [
+            output_s,
+            reduce_s,
+            residual_s,
+            norm_s,
+            expand_s,
+            activation * n + kernel,
+            contract_s,
+            reduce_s,
+            residual_s,
+        ]
     return Work(before, after, read * decode_context, head_s)
 
 

@@ -161,4 +161,4 @@ class Roofline:
             link=self.hardware.scale_up_bytes_per_s * efficiency.link,
             ramp_tokens=efficiency.half_speed_tokens * share,
         )
-        return costs(self._layer, self._head, rates, self.hardware.dispatch.collective_s, maximum)
+        return costs(self._layer, self._head, rates, self.hardware.dispatch, maximum)
