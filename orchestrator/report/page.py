@@ -23,8 +23,9 @@ def page(
     timeline: Timeline | None = None,
     sweep: Sweep | None = None,
     decisions: Mapping[str, Mapping[str, int]] | None = None,
+    axis: str = "rate",
 ) -> str:
-    """The page of one report, and with `sweep` (rate in requests per second, report) of its figures against the rate.
+    """The page of one report, and with `sweep` (value, report) of the figures against what `axis` names.
 
     `document` fits `orchestrator.report.schema.SCHEMA`; `decisions` stands for the one in it. The same arguments give the
     same bytes.
@@ -42,7 +43,9 @@ def page(
         tiles=tables.tiles(document),
         latencies=tables.latencies(document),
         plots=[Markup(p) for p in latency_plots(Columns.of(outcomes))],
-        sweep=[Markup(p) for p in sweep_plots(sweep or ())],
+        sweep=[Markup(p) for p in sweep_plots(sweep or (), axis)],
+        axis=axis,
+        at=next((str(value) for value, of in sweep or () if of is document), ""),
         whole=[Markup(p) for p in whole],
         panels=[Markup(p) for p in panels],
         decisions=tables.decisions(counts),

@@ -14,6 +14,9 @@ WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 COLOURS = 7
 
+# Places on an axis with their names, instead of round values.
+Ticks = Sequence[tuple[float, str]]
+
 
 class Plot:
     """A frame with two axes. `read_x`, `read_y` format values; `label` is what a screen reader says."""
@@ -27,11 +30,14 @@ class Plot:
         read_y: Callable[[float], str] = number,
         log_x: bool = False,
         x_title: str = "",
+        x_ticks: Ticks | None = None,
     ) -> None:
         self.label = label
         self.x = Scale(*x, LEFT, WIDTH - RIGHT, log_x)
         self.y = Scale(*y, HEIGHT - BOTTOM, TOP)
         self.read_x, self.read_y = read_x, read_y
+        self._x_ticks = [(v, read_x(v)) for v in self.x.ticks()] if x_ticks is None else x_ticks
+        self._named = dict(self._x_ticks) if x_ticks is not None else {}
         self._parts: list[str] = []
         self._axes(x_title)
 
@@ -44,12 +50,10 @@ class Plot:
                 f'<text x="{left - 6}" y="{at}" dy=".35em" text-anchor="end">{escape(self.read_y(value))}</text>'
             )
         self._parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>')
-        for value in self.x.ticks():
+        for value, name in self._x_ticks:
             at = _px(self.x(value))
             self._parts.append(f'<line class="axis" x1="{at}" x2="{at}" y1="{base}" y2="{base + 4}"/>')
-            self._parts.append(
-                f'<text x="{at}" y="{base + 17}" text-anchor="middle">{escape(self.read_x(value))}</text>'
-            )
+            self._parts.append(f'<text x="{at}" y="{base + 17}" text-anchor="middle">{escape(name)}</text>')
         middle = (left + right) / 2
         self._parts.append(
             f'<text class="unit" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>'
@@ -63,7 +67,7 @@ class Plot:
         )
         if dots:
             for at_x, at_y in zip(x.tolist(), y.tolist(), strict=True):
-                text = f"{title}: {self.read_y(at_y)} at {self.read_x(at_x)}"
+                text = f"{title}: {self.read_y(at_y)} at {self._named.get(at_x) or self.read_x(at_x)}"
                 self.dot(at_x, at_y, colour, text)
 
     def dot(self, x: float, y: float, colour: int, title: str) -> None:

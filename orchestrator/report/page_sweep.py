@@ -1,4 +1,4 @@
-"""Figures against the offered rate, from one report per rate."""
+"""Figures against what a sweep varies, from one report per value."""
 
 from __future__ import annotations
 
@@ -7,56 +7,95 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.report.page_scale import number, percent, seconds, upper
-from orchestrator.report.page_svg import Plot, figure
+from orchestrator.report.page_scale import Floats, number, percent, seconds, upper
+from orchestrator.report.page_svg import Plot, Ticks, figure
 
-Sweep = Sequence[tuple[float, Mapping[str, Any]]]
-AXIS = "offered rate, requests/s"
+# The value that was varied (requests per second, or a setting of any kind), and the report of that run.
+Sweep = Sequence[tuple[Any, Mapping[str, Any]]]
 
 
-def sweep_plots(sweep: Sweep) -> list[str]:
-    """Goodput, attainment and tail latency against the rate; nothing for an empty sweep."""
-    ordered = sorted(sweep, key=lambda pair: pair[0])
-    if not ordered:
+def sweep_plots(sweep: Sweep, axis: str = "rate") -> list[str]:
+    """Goodput, attainment and tail latency against the values of the sweep; nothing for an empty one.
+
+    Values that are not all numbers stand side by side in the order given.
+    """
+    if not sweep:
         return []
-    rates = np.array([rate for rate, _ in ordered])
-    end = upper(float(rates.max()))
-    goodput = _of(ordered, "goodput_rps")
-    served = np.array([d["throughput"]["requests_per_s"] for _, d in ordered])
-    top = upper(max(float(np.nanmax(np.append(goodput, 0.0))), float(served.max())))
-    plot = Plot("Goodput against rate", (0, end), (0, top), x_title=AXIS)
-    plot.line(rates, served, 0, "completed", dots=True, dashed=True)
-    keys = [("completed", 0)]
-    if not np.isnan(goodput).all():
-        plot.line(*_known(rates, goodput), 3, "goodput", dots=True)
-        keys.append(("goodput", 3))
-    out = [figure("Goodput", plot.svg(), "requests/s against rate", keys)]
-    attained = _of(ordered, "slo_attainment")
-    if not np.isnan(attained).all():
-        plot = Plot("SLO attainment against rate", (0, end), (0, 1), number, percent, x_title=AXIS)
-        plot.line(*_known(rates, attained), 3, "in SLO", dots=True)
-        out.append(figure("In SLO", plot.svg(), "share of requests against rate"))
-    out += [_tail(rates, ordered, key, name, end) for key, name in (("ttft_s", "TTFT"), ("tpot_s", "TPOT"))]
-    return [o for o in out if o]
+    title = "offered rate, requests/s" if axis == "rate" else axis
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value, _ in sweep)
+    if numeric:
+        sweep = sorted(sweep, key=lambda pair: float(pair[0]))
+        x, ticks = np.array([float(value) for value, _ in sweep]), None
+        low = min(0.0, float(x.min()))
+        span = (low, upper(float(x.max())))
+    else:
+        x = np.arange(len(sweep), dtype=np.float64)
+        ticks = [(float(i), _short(str(value))) for i, (value, _) in enumerate(sweep)]
+        span = (-0.5, len(sweep) - 0.5)
+    return _Plots([document for _, document in sweep], x, span, ticks, title, axis).all()
 
 
-def _tail(rates: Any, ordered: Sweep, key: str, name: str, end: float) -> str:
-    lines = [
-        (point, colour, *_known(rates, np.array([d[key][point] for _, d in ordered], np.float64)))
-        for point, colour in (("p50", 1), ("p90", 2), ("p99", 4))
-    ]
-    if not any(len(x) for _, _, x, _ in lines):
-        return ""
-    top = upper(max(float(y.max()) for _, _, _, y in lines if len(y)))
-    plot = Plot(f"{name} against rate", (0, end), (0, top), number, seconds, x_title=AXIS)
-    for point, colour, x, y in lines:
-        plot.line(x, y, colour, f"{name} {point}", dots=True)
-    return figure(name, plot.svg(), "against rate", [(point, colour) for point, colour, _, _ in lines])
+def _short(text: str) -> str:
+    return text if len(text) <= 14 else f"{text[:13]}…"
 
 
-def _of(ordered: Sweep, key: str) -> Any:
-    return np.array([d[key] for _, d in ordered], np.float64)
+class _Plots:
+    def __init__(
+        self,
+        documents: Sequence[Mapping[str, Any]],
+        x: Floats,
+        span: tuple[float, float],
+        ticks: Ticks | None,
+        title: str,
+        axis: str,
+    ) -> None:
+        self.documents, self.x, self.span, self.ticks = documents, x, span, ticks
+        self.title, self.axis = title, axis
 
+    def all(self) -> list[str]:
+        """The figures that have something to show."""
+        plots = [self._goodput(), self._attained(), self._tail("ttft_s", "TTFT"), self._tail("tpot_s", "TPOT")]
+        return [plot for plot in plots if plot]
 
-def _known(x: Any, y: Any) -> tuple[Any, Any]:
-    return x[~np.isnan(y)], y[~np.isnan(y)]
+    def _goodput(self) -> str:
+        served = np.array([d["throughput"]["requests_per_s"] for d in self.documents], np.float64)
+        goodput = self._of("goodput_rps")
+        top = upper(float(np.nanmax(np.append(goodput, served))))
+        plot = self._plot("Goodput", top, number)
+        plot.line(self.x, served, 0, "completed", dots=True, dashed=True)
+        keys = [("completed", 0)]
+        if not np.isnan(goodput).all():
+            plot.line(*self._known(goodput), 3, "goodput", dots=True)
+            keys.append(("goodput", 3))
+        return figure("Goodput", plot.svg(), f"requests/s against {self.axis}", keys)
+
+    def _attained(self) -> str:
+        attained = self._of("slo_attainment")
+        if np.isnan(attained).all():
+            return ""
+        plot = self._plot("SLO attainment", 1.0, percent)
+        plot.line(*self._known(attained), 3, "in SLO", dots=True)
+        return figure("In SLO", plot.svg(), f"share of requests against {self.axis}")
+
+    def _tail(self, key: str, name: str) -> str:
+        lines = [(point, colour, self._of(key, point)) for point, colour in (("p50", 1), ("p90", 2), ("p99", 4))]
+        known = np.concatenate([self._known(y)[1] for _, _, y in lines])
+        if not len(known):
+            return ""
+        plot = self._plot(name, upper(float(known.max())), seconds)
+        for point, colour, y in lines:
+            plot.line(*self._known(y), colour, f"{name} {point}", dots=True)
+        return figure(name, plot.svg(), f"against {self.axis}", [(point, colour) for point, colour, _ in lines])
+
+    def _plot(self, name: str, top: float, read: Any) -> Plot:
+        label = f"{name} against {self.axis}"
+        return Plot(label, self.span, (0, top), number, read, x_title=self.title, x_ticks=self.ticks)
+
+    def _of(self, *path: str) -> Floats:
+        values: list[Any] = list(self.documents)
+        for part in path:
+            values = [value[part] for value in values]
+        return np.array(values, np.float64)
+
+    def _known(self, y: Floats) -> tuple[Floats, Floats]:
+        return self.x[~np.isnan(y)], y[~np.isnan(y)]

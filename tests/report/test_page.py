@@ -125,6 +125,13 @@ def test_equal_and_zero_values_draw() -> None:
     assert "nan" not in html and "inf" not in html.replace("info", "")
 
 
+def test_sweep_of_a_setting() -> None:
+    sweep = [("least_load", simulated()), ("round_robin", simulated(seed=2))]
+    html = page(sweep[1][1], outcomes(), None, sweep, axis="policies.routing")
+    assert "Against policies.routing" in html and "The run at policies.routing round_robin" in html
+    assert re.search(r">least_load</text>", html) and "goodput: 8.83 at least_load" in html
+
+
 def test_size_of_a_large_run() -> None:
     html = page(simulated(workers=16), outcomes(5000, gaps=False), timeline(16, 20_000, 600.0))
     assert len(html.encode()) < 1_500_000
