@@ -80,7 +80,13 @@ class ClusterView:
 
     def eligible(self, role: Role) -> Ints:
         """Rows that accept work of `role`, in row order."""
-        return (self.accepts & ((self.role & int(role)) != 0)).nonzero()[0]
+        rows: Ints = (self.accepts & ((self.role & int(role)) != 0)).nonzero()[0]
+        return rows
+
+    def decodes(self, rows: Ints) -> Ints:
+        """1 for each of `rows` that may decode, else 0."""
+        ones: Ints = np.minimum(self.role[rows] & int(Role.DECODE), 1)
+        return ones
 
     def free_blocks(self) -> Ints:
         """Free KV blocks per worker."""

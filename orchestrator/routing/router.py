@@ -16,9 +16,9 @@ from orchestrator.routing.ledger import Entry, Ledger
 from orchestrator.routing.prefix import PrefixIndex
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """Load as a worker pushed it, all front doors together."""
+    """Load as a worker pushed it, all front doors together. Not frozen: one is made for every push, and frozen ones cost thrice."""
 
     running: int
     waiting: int

@@ -196,6 +196,8 @@ class Worker:
 
     def prefill_tokens(self) -> int:
         """Prompt tokens, and those of contexts to recompute, that are not computed yet."""
+        if not self.prefilling:
+            return self.waiting_tokens
         return self.waiting_tokens + sum(job.remaining_tokens for job in self.prefilling)
 
     def spare_blocks(self) -> int:
@@ -389,7 +391,8 @@ class Worker:
         if self.alive:
             events += self._start(now_s)
         self._tell()
-        self.meter.sample(self, now_s)
+        if now_s >= self.meter.samples.due_s:
+            self.meter.sample(self, now_s)
         return events
 
     def _compute(self, chunks: list[tuple[Job, int]], now_s: float) -> list[Job]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from orchestrator.core.cluster import ClusterView, Ints, Role
 from orchestrator.core.decisions import Placement, Reason
@@ -20,20 +19,19 @@ def prefill_candidates(request: RequestView, view: ClusterView) -> Candidates | 
         rows, reason = view.eligible(Role.DECODE), Reason.NO_PREFILL_WORKER
     if not rows.size:
         return Placement(None, Reason.NO_CAPACITY, "no worker accepts requests")
-    decodes = (view.role & int(Role.DECODE)) != 0
-    return _with_room(rows, request.prompt_tokens + decodes, view, reason)
+    return _with_room(rows, request.prompt_tokens + view.decodes(rows), view, reason)
 
 
 def decode_candidates(request: RequestView, view: ClusterView, prefill_worker: int | None) -> Candidates | Placement:
     """Decode rows with room for the prompt and a first output token, else a final placement."""
-    rows = view.eligible(Role.DECODE)
-    tokens = np.full(len(view), request.prompt_tokens + 1)
+    rows, tokens = view.eligible(Role.DECODE), request.prompt_tokens + 1
     if prefill_worker is not None:
         if view.role[prefill_worker] & int(Role.DECODE):
             return Placement(prefill_worker, Reason.CO_LOCATED, co_locate=True)
         # Blocks are copied as they are, so both sides must cut a prompt into equal blocks.
-        rows = rows[view.block_tokens[rows] == view.block_tokens[prefill_worker]]
-        if not rows.size and _blocks(tokens, view)[prefill_worker] <= view.kv_total_blocks[prefill_worker]:
+        block_tokens = int(view.block_tokens[prefill_worker])
+        rows = rows[view.block_tokens[rows] == block_tokens]
+        if not rows.size and -(-tokens // max(block_tokens, 1)) <= view.kv_total_blocks[prefill_worker]:
             return Placement(prefill_worker, Reason.NO_DECODE_WORKER, co_locate=True)
     if not rows.size:
         return Placement(None, Reason.NO_CAPACITY, "no decode worker accepts requests")
@@ -45,15 +43,11 @@ def placement(row: int, view: ClusterView, reason: Reason, detail: str = "") -> 
     return Placement(row, reason, detail, co_locate=bool(view.role[row] & int(Role.DECODE)))
 
 
-def _blocks(tokens: Ints, view: ClusterView) -> Ints:
-    return -(-tokens // np.maximum(view.block_tokens, 1))
-
-
-def _with_room(
-    rows: Ints, tokens: npt.NDArray[np.int64], view: ClusterView, reason: Reason | None
-) -> Candidates | Placement:
-    need_blocks = _blocks(tokens, view)[rows]
-    free_blocks = view.free_blocks()[rows]
+def _with_room(rows: Ints, tokens: Ints | int, view: ClusterView, reason: Reason | None) -> Candidates | Placement:
+    """Those of `rows` with free blocks for `tokens`, which is one number or one per row."""
+    block_tokens = np.maximum(view.block_tokens[rows], 1)
+    need_blocks = (tokens + block_tokens - 1) // block_tokens
+    free_blocks = view.kv_total_blocks[rows] - view.kv_used_blocks[rows]
     roomy = rows[free_blocks >= need_blocks]
     if roomy.size:
         return roomy, reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView, Ints, Role
+from orchestrator.core.cluster import ClusterView, Ints
 
 
 def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
@@ -14,8 +14,8 @@ def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
 
 def worker_load_tokens(view: ClusterView, rows: Ints) -> Ints:
     """As `prefill_load_tokens`; rows that also decode add what they decode, which slows their prompts down and fills their memory."""
-    decodes = (view.role[rows] & int(Role.DECODE)) != 0
-    return prefill_load_tokens(view, rows) + np.where(decodes, decode_load_tokens(view, rows), 0)
+    prompts, decodes = prefill_load_tokens(view, rows), view.decodes(rows)
+    return prompts + decodes * decode_load_tokens(view, rows) if decodes.any() else prompts
 
 
 def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
