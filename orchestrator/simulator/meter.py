@@ -106,9 +106,8 @@ class Meter:
             self.spans.append((it.start_s, seconds, it.requests, steps, sum(tokens for _, tokens in it.chunks)))
 
     def sample(self, worker: Worker, now_s: float) -> None:
-        """Note queue, batch and KV for the plots."""
-        if now_s >= self.samples.due_s:
-            self.samples.add(now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks)
+        """Note queue, batch and KV for the plots, where `samples` are due."""
+        self.samples.add(now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks)
 
     def energy_j(self, alive_s: float) -> float:
         """Of a worker that lived that long: what it ran, and idling in between."""
