@@ -107,7 +107,8 @@ def _write(
     if file.suffix == ".html":
         from orchestrator.report.page import page
 
-        file.write_text(page(result.document, result.outcomes, result.timeline, sweep) + "\n")
+        axis = "rate" if sweep is None else document["sweep"]
+        file.write_text(page(result.document, result.outcomes, result.timeline, sweep, axis=axis) + "\n")
     else:
         file.write_text(dump(document, "json") + "\n")
 
