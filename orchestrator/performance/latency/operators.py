@@ -71,13 +71,13 @@ def layer(model: ModelShape, tensor_parallel: int, element_bytes: float) -> Laye
     up = 2 if model.gated else 1
     return Layer(
         norm=Operator(4 * h, 0, 2 * e * h),
-        qkv=_gemm(h, q + 2 * kv, e),
+        qkv=gemm(h, q + 2 * kv, e),
         rope=Operator(6 * (q + kv), 0, 2 * e * (q + kv)),
         attention=Attention(4 * q, 2 * e * q, 2 * e * kv),
-        output=_gemm(q, h, e),
-        expand=_gemm(h, up * inner, e),
+        output=gemm(q, h, e),
+        expand=gemm(h, up * inner, e),
         activation=Operator(5 * inner, 0, (up + 1) * e * inner),
-        contract=_gemm(inner, h, e),
+        contract=gemm(inner, h, e),
         residual=Operator(h, 0, 3 * e * h),
         reduced_bytes=2 * (tensor_parallel - 1) / tensor_parallel * e * h,
     )
@@ -89,6 +89,7 @@ def head(model: ModelShape, tensor_parallel: int, element_bytes: float) -> Opera
     return Operator(2 * weights, element_bytes * weights, 0)
 
 
-def _gemm(inputs: float, outputs: float, element_bytes: float) -> Operator:
+def gemm(inputs: float, outputs: float, element_bytes: float) -> Operator:
+    """A projection of `inputs` to `outputs` features. Source: DuetServe §3."""
     weights = inputs * outputs
     return Operator(2 * weights, element_bytes * weights, element_bytes * (inputs + outputs))
