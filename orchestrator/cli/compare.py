@@ -86,10 +86,12 @@ def _change(figure: Figure, index: int) -> str:
     delta, ratio = figure.deltas[index], figure.ratios[index]
     if delta is None:
         return "-"
+    if delta == 0:
+        return "same"
     if figure.unit == "share":
         return f"{delta * 100:+.1f} points"
     if ratio is None:
-        return "same" if delta == 0 else f"{'+' if delta > 0 else '-'}{_value(abs(delta), figure.unit)}"
+        return f"{'+' if delta > 0 else '-'}{_value(abs(delta), figure.unit)}"
     return f"{ratio:.2f}x" if ratio >= 2 or ratio <= 0.5 else f"{(ratio - 1) * 100:+.1f}%"
 
 

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cli.output import Table, pairs
 from orchestrator.cli.units import duration, size
 
 LATENCIES = (("TTFT", "ttft_s"), ("TPOT", "tpot_s"), ("ITL", "itl_s"), ("E2E", "e2e_s"))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerColumn:
+    """A figure of a worker; a replay and a simulation know different ones."""
+
+    header: str
+    key: str
+    read: Callable[[Any], str] = str
+
+
+WORKER = (
+    WorkerColumn("ROLE", "role"),
+    WorkerColumn("HARDWARE", "hardware"),
+    WorkerColumn("REQUESTS", "requests"),
+    WorkerColumn("PREFILLS", "prefill_requests"),
+    WorkerColumn("DECODES", "decode_requests"),
+    WorkerColumn("PROMPT TOK", "prompt_tokens"),
+    WorkerColumn("CACHED TOK", "cached_prompt_tokens"),
+    WorkerColumn("OUTPUT TOK", "generated_tokens"),
+    WorkerColumn("PREFILL TOK", "prefill_tokens"),
+    WorkerColumn("DECODE TOK", "decode_tokens"),
+    WorkerColumn("BUSY", "utilization", "{:.0%}".format),
+    WorkerColumn("BATCH", "mean_batch", "{:.1f}".format),
+    WorkerColumn("KV PULLED", "kv_bytes_pulled", size),
+)
 POINTS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
@@ -36,6 +64,7 @@ def print_report(report: dict[str, Any]) -> None:
                 else f"{report['goodput_rps']:.2f} requests/s, {attained:.1%} in SLO",
             ),
             ("Duration", duration(report["duration_s"])),
+            *_spent(report),
         ]
     )
     print()
@@ -50,6 +79,11 @@ def print_report(report: dict[str, Any]) -> None:
     if report.get("errors"):
         print()
         Table(["COUNT", "ERROR"]).print([[str(n), text] for text, n in report["errors"].items()])
+
+
+def _spent(report: dict[str, Any]) -> list[tuple[str, str]]:
+    spent = [("Energy", report["energy_j"], "{:,.0f} J"), ("Cost", report["cost_usd"], "${:,.4f}")]
+    return [(name, form.format(value)) for name, value, form in spent if value is not None]
 
 
 def _tiers(tiers: dict[str, Any]) -> None:
@@ -70,17 +104,11 @@ def _workers(report: dict[str, Any]) -> None:
         extra = f", {kv['preemptions']} preemptions, {kv['lease_expiries']} expired leases"
         print(f"KV moved: {size(kv['bytes_moved'])} in {kv['transfers']} transfers{extra}")
         print()
-    rows = [
-        [
-            w["name"],
-            w["role"],
-            str(w.get("prefill_requests", "-")),
-            str(w.get("decode_requests", "-")),
-            str(w.get("prompt_tokens", "-")),
-            str(w.get("cached_prompt_tokens", "-")),
-            str(w.get("generated_tokens", "-")),
-            size(w.get("kv_bytes_pulled", 0)),
-        ]
-        for w in report["workers"]
-    ]
-    Table(["WORKER", "ROLE", "PREFILLS", "DECODES", "PROMPT TOK", "CACHED TOK", "OUTPUT TOK", "KV PULLED"]).print(rows)
+    shown = [c for c in WORKER if any(c.key in w for w in report["workers"])]
+    rows = [[w["name"], *(_cell(w, c) for c in shown)] for w in report["workers"]]
+    Table(["WORKER", *(c.header for c in shown)]).print(rows)
+
+
+def _cell(worker: dict[str, Any], column: WorkerColumn) -> str:
+    value = worker.get(column.key)
+    return "-" if value is None else column.read(value)

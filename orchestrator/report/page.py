@@ -35,7 +35,7 @@ def page(
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = files("orchestrator.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    whole, panels = worker_plots(timeline) if timeline else ([], [])
+    whole, panels = worker_plots(timeline, _pools(document)) if timeline else ([], [])
     counts = document.get("decisions", {}) if decisions is None else decisions
     # Plots escape what they show; all else is escaped by the template.
     return environment.from_string(text).render(
@@ -54,6 +54,10 @@ def page(
         errors=tables.errors(document),
         facts=tables.facts(document),
     )
+
+
+def _pools(document: Mapping[str, Any]) -> dict[str, str]:
+    return {str(worker["name"]): str(worker["pool"]) for worker in document["workers"]}
 
 
 def _title(document: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def _log_ticks(low: float, high: float, about: int) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         ticks = [m * 10.0**p for p in powers for m in steps if low * 0.999 <= m * 10.0**p <= high * 1.001]
-        if len(ticks) <= about + 1:
+        if len(ticks) <= about:
             return ticks
     return ticks[:: math.ceil(len(ticks) / about)]
 

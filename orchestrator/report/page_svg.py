@@ -85,15 +85,16 @@ class Plot:
             f'<polygon class="band f{colour % COLOURS}" points="{shape}"><title>{escape(title)}</title></polygon>'
         )
 
-    def mark(self, value: float, text: str, colour: int | None, row: int = 0) -> None:
+    def mark(self, value: float, text: str, colour: int | None, row: int = 0, top: bool = False) -> None:
         """A vertical line at `value` with `text`, on the side where there is room; rows keep several apart."""
         at = float(self.x(value))
         left = at > (self.x.start + self.x.end) / 2
+        y = TOP + 14 + 15 * row if top else self.y.start - 8 - 15 * row
         style = "" if colour is None else f" c{colour % COLOURS}"
         self._parts.append(
             f'<line class="mark{style}" x1="{_px(at)}" x2="{_px(at)}" y1="{TOP}" y2="{self.y.start}">'
             f"<title>{escape(text)}</title></line>"
-            f'<text class="marked" x="{_px(at + (-5 if left else 5))}" y="{self.y.start - 8 - 15 * row}" '
+            f'<text class="marked" x="{_px(at + (-5 if left else 5))}" y="{y}" '
             f'text-anchor="{"end" if left else "start"}">{escape(text)}</text>'
         )
 

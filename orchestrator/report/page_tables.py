@@ -66,9 +66,8 @@ def tiles(document: Document) -> list[Tile]:
     """The figures to read first; what the run does not know is left out."""
     counts, rates = document["requests"], document["throughput"]
     lost = counts["failed"] + counts["rejected"]
-    bad = f"{counts['failed']:,} failed, {counts['rejected']:,} rejected" if lost else "none lost"
-    completed = f"{counts['completed']:,} of {counts['submitted']:,}"
-    out = [Tile("Completed", completed, bad)]
+    note = f"{counts['failed']:,} failed, {counts['rejected']:,} rejected" if lost else "none lost"
+    out = [Tile("Completed", f"{counts['completed']:,}", f"of {counts['submitted']:,}; {note}")]
     if document["goodput_rps"] is not None:
         out.append(Tile("Goodput", f"{number(document['goodput_rps'])} req/s", "requests that met their SLO"))
         out.append(Tile("In SLO", percent(document["slo_attainment"]), "of submitted requests"))

@@ -73,7 +73,7 @@ def test_figures_are_there() -> None:
     document = simulated()
     text = _text(page(document, outcomes(tiers=("chat", "batch")), timeline()))
     for expected in (
-        "54 of 60",
+        "of 60; 0 failed, 6 rejected",
         "Goodput",
         seconds(document["ttft_s"]["p99"]).replace("\u00a0", " "),
         "SLO 500 ms",
@@ -114,7 +114,9 @@ def test_panels_up_to_64_workers(workers: int) -> None:
 def test_nothing_completed() -> None:
     lost = [Outcome(Verdict.FAILED, 1.0, error="lost")] * 3
     html = page(report(lost, Run(0.0, 0.0, 0.0, 0, "1")), lost, Timeline())
-    assert html.count("No completed request") == 3 and "0 of 3" in html and "NaN" not in html and "nan" not in html
+    assert (
+        html.count("No completed request") == 3 and "of 3; 3 failed" in html and "NaN" not in html and "nan" not in html
+    )
     page(report([], Run(0.0, 0.0, 0.0, 0, "1")), [])
 
 
