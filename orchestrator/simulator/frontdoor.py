@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -116,9 +117,7 @@ class FrontDoor:
         if not self._queue and not self._undecided:
             return NOTHING
         self.hear(now_s)
-        events = list[tuple[float, Action]]()
-        for job in list(self._undecided):
-            events += self._place_again(job, now_s)
+        events = self._place_all_again(now_s)
         if self._queue:
             events += self._admit(now_s)
         if (self._queue or self._undecided) and not self._retrying:
@@ -184,14 +183,34 @@ class FrontDoor:
         else:
             self._undecided[job] = None
 
-    def _place_again(self, job: Job, now_s: float) -> Events:
+    def _place_all_again(self, now_s: float) -> list[tuple[float, Action]]:
+        """Decode workers for those that lack one, by age. Where a prompt found none, a longer one is not tried, and nobody is once
+        there were as many refusals as there are workers: asking for all would cost a pump of an overloaded cluster milliseconds.
+        """
+        events = list[tuple[float, Action]]()
+        too_long, refusals = math.inf, 0
+        for job in list(self._undecided):
+            if job.view.prompt_tokens >= too_long:
+                continue
+            again = self._place_again(job, now_s)
+            if again is None:
+                too_long = job.view.prompt_tokens
+                continue
+            events += again
+            refusals += job in self._undecided
+            if refusals >= len(self.workers):
+                break
+        return events
+
+    def _place_again(self, job: Job, now_s: float) -> Events | None:
+        """None if no worker has room; a worker that turns out to have none leaves the request undecided."""
         assert job.prefill is not None
         placement = self.router.place_decode(job.view, self.router.row(job.prefill.name))
         self._decisions.placed("decode", placement)
         if placement.worker is None:
-            return NOTHING
+            return None
         if placement.co_locate or self.router.view.names[placement.worker] == job.prefill.name:
-            return self.retry(job, now_s)
+            return self.retry(job, now_s, pump=False)
         self._reserve(job, placement, now_s)
         return self._hand_off(job, now_s)
 
