@@ -11,7 +11,8 @@ class Efficiency:
     """What is reached of the peaks, and the shape in which it grows with the share of SMs and the size of a GEMM.
 
     `saturation_share` of the SMs reach the whole memory bandwidth. A GEMM of `half_speed_tokens` rows on all SMs reaches half
-    of `compute` (0: any size reaches it). Source: DuetServe §3, BestServe §3.2.
+    of `compute` (0: any size reaches it). Compute grows with the share up to `knee_share`, from there on at `beyond_knee` of that
+    slope, and all SMs reach `compute`. Sources: DuetServe §3, BestServe §3.2, Nexus §3 for the knee.
     """
 
     compute: float = 0.75
@@ -19,6 +20,8 @@ class Efficiency:
     link: float = 0.6
     saturation_share: float = 0.5
     half_speed_tokens: float = 0.0
+    knee_share: float = 1.0
+    beyond_knee: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,17 @@ OVERHEADS = (
     "dram_overhead_s",
     "array_overhead_s",
 )
-MAY_BE_ZERO = frozenset(("latency_s", "half_speed_tokens", "idle_w", *OVERHEADS))
-EFFICIENCIES = ("compute", "memory", "link", "saturation_share", "array_utilization", "array_utilization_dynamic")
+MAY_BE_ZERO = frozenset(("latency_s", "half_speed_tokens", "beyond_knee", "idle_w", *OVERHEADS))
+EFFICIENCIES = (
+    "compute",
+    "memory",
+    "link",
+    "saturation_share",
+    "knee_share",
+    "beyond_knee",
+    "array_utilization",
+    "array_utilization_dynamic",
+)
 SHARES = frozenset(("usable_memory", "lowest_voltage", *EFFICIENCIES))
 
 

@@ -4,11 +4,11 @@ Every operator takes the longer of its compute and its memory time; a host issue
 graph. Prefill and decode tokens of one batch share the token-level operators, so a mixed batch reads the weights once;
 attention is charged for each phase.
 
-Compute grows with the share of SMs and with the clock. Bandwidth grows with the share up to the device's saturation share
-and does not depend on the clock, except below the power model's knee. The host's time depends on neither.
-A GEMM of n rows reaches n / (n + half_speed_tokens·share) of the achievable compute. `Dispatch.kernel_s` is added to every
-operator on the device; about 3 us on an H100 and 6 us on an A100 fit measured GEMMs (`bench.latency`).
-Sources: BestServe §3.1, §3.2; DuetServe §3; VoltanaLLM §3.2 for the clock.
+Compute grows with the share of SMs, less so beyond the device's knee, and with the clock. Bandwidth grows with the share up to
+the device's saturation share and does not depend on the clock, except below the power model's knee. The host's time depends on
+neither. A GEMM of n rows reaches n / (n + half_speed_tokens·share) of the achievable compute. `Dispatch.kernel_s` is added to
+every operator on the device; about 3 us on an H100 and 6 us on an A100 fit measured GEMMs (`bench.latency`).
+Sources: BestServe §3.1, §3.2; DuetServe §3; Nexus §3 for the knee; VoltanaLLM §3.2 for the clock.
 """
 
 from __future__ import annotations
@@ -156,8 +156,11 @@ class Roofline:
         reached = minimum(minimum(1.0, share / efficiency.saturation_share), available)
         if self._knee > 0:
             reached = reached * minimum(1.0, clock / self._knee)
+        knee, beyond = efficiency.knee_share, efficiency.beyond_knee
+        steep = minimum(share, knee)
+        effective = (steep + beyond * (share - steep)) / (knee + beyond * (1 - knee))
         rates = Rates(
-            compute=self._compute * share * clock,
+            compute=self._compute * effective * clock,
             memory=self.hardware.memory_bytes_per_s * efficiency.memory * reached,
             link=self.hardware.scale_up_bytes_per_s * efficiency.link,
             ramp_tokens=efficiency.half_speed_tokens * share,
