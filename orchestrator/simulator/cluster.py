@@ -120,6 +120,12 @@ class SimulatedCluster:
             row = (transfer.source.name, transfer.target.name, transfer.start_s, now_s - transfer.start_s)
             self.transfers.append((*row, transfer.bytes))
 
+    def halt(self, now_s: float) -> None:
+        """The run is over: count what workers have done of the iterations that they are in."""
+        for member in self.members:
+            if member.worker.alive:
+                member.worker.halt(now_s)
+
     def check(self) -> None:
         """Recount blocks and ledger; raises AssertionError."""
         self.router.ledger.check_integrity()

@@ -85,8 +85,9 @@ class Controller:
                     events += self._resize(change, now_s)
         for worker in [worker for worker in self._draining if worker.is_idle]:
             del self._draining[worker]
-            worker.alive = False
-            worker.meter.died_s = now_s
+            if worker.alive:
+                worker.alive = False
+                worker.meter.died_s = now_s
         return events
 
     def _move(self, move: Move, now_s: float) -> Events:
@@ -124,8 +125,8 @@ class Controller:
         return self._front_door.join(self._make_worker(role, name), role, now_s)
 
     def _die(self, fault: Fault, now_s: float) -> Events:
-        worker = self._front_door.workers[fault.worker]
-        if not worker.alive:
+        worker = self._front_door.workers.get(fault.worker)
+        if worker is None or not worker.alive:
             return NOTHING
         role = Role(int(self._router.view.role[self._router.row(fault.worker)]))
         worker.meter.died_s = now_s

@@ -21,8 +21,9 @@ class Decoding:
         self.context_tokens = 0
         self.jobs: dict[Job, Holding] = {}
         self._kv = kv
-        self._joined: dict[Job, tuple[int, int]] = {}
-        self._ends: list[tuple[int, int, Job]] = []
+        self._joined: dict[Job, tuple[int, int, int]] = {}
+        self._ends: list[tuple[int, int, int, Job]] = []
+        self._joins = 0
         self._residues = [0] * kv.block_tokens
 
     def __len__(self) -> int:
@@ -34,10 +35,12 @@ class Decoding:
         missing = self._kv.blocks_for(tokens) - holding.blocks
         self._kv.take(missing)
         self.jobs[job] = holding
-        self._joined[job] = (self.step, tokens)
+        self._joins += 1
+        self._joined[job] = (self.step, tokens, self._joins)
         self.context_tokens += tokens
         self._residues[(tokens - self.step) % self._kv.block_tokens] += 1
-        heapq.heappush(self._ends, (self.step + job.output_tokens - job.emitted, job.order, job))
+        # Who left before its end, and perhaps joined again, is known by the number of its join.
+        heapq.heappush(self._ends, (self.step + job.output_tokens - job.emitted, job.order, self._joins, job))
 
     def joined_at(self, job: Job) -> int:
         """The step before which it joined."""
@@ -49,7 +52,7 @@ class Decoding:
     def leave(self, job: Job, grown: bool = True) -> Holding:
         """Take out a request; returns what it holds. Between `advance` and `grow_last` it has not `grown` for its newest token."""
         holding = self.jobs.pop(job)
-        joined, tokens = self._joined.pop(job)
+        joined, tokens, _ = self._joined.pop(job)
         context = tokens + self.step - joined
         holding.private = self._kv.blocks_for(context if grown else context - 1) - len(holding.shared)
         self.context_tokens -= context
@@ -58,19 +61,18 @@ class Decoding:
 
     def steps_to_end(self) -> int:
         """Steps until the first request ends."""
-        while self._ends[0][2] not in self.jobs or self._end_of(self._ends[0][2]) != self._ends[0][0]:
+        while not self._is_current(*self._ends[0][2:]):
             heapq.heappop(self._ends)
         return self._ends[0][0] - self.step
 
-    def _end_of(self, job: Job) -> int:
-        # Tokens are counted when a request leaves, so `emitted` is still that of when it joined.
-        return self._joined[job][0] + job.output_tokens - job.emitted
+    def _is_current(self, join: int, job: Job) -> bool:
+        return job in self._joined and self._joined[job][2] == join
 
     def ended(self) -> Iterator[Job]:
         """Requests whose last token is out, by age."""
         while self._ends and self._ends[0][0] <= self.step:
-            end, _, job = heapq.heappop(self._ends)
-            if job in self.jobs and self._end_of(job) == end:
+            *_, join, job = heapq.heappop(self._ends)
+            if self._is_current(join, job):
                 yield job
 
     def growth(self, steps: int) -> int:

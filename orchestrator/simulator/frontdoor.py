@@ -100,14 +100,14 @@ class FrontDoor:
         """Requests time out in the order in which they came, so one event serves all."""
         events = list[tuple[float, Action]]()
         timeouts, timeout_s = self._timeouts, self._limits.timeout_s
-        while timeouts and (timeouts[0] not in self.active or timeouts[0].due_s + timeout_s <= now_s):
+        while timeouts and (timeouts[0] not in self.active or timeouts[0].view.arrival_s + timeout_s <= now_s):
             job = timeouts.popleft()
             if job in self.active:
                 events += self._leave(job, now_s)
                 job.error = f"no end after {timeout_s:g} s"
                 self._over(job, RequestState.FAILED, now_s)
         if timeouts:
-            events.append((timeouts[0].due_s + self._limits.hop_s + timeout_s, self._time_out))
+            events.append((timeouts[0].view.arrival_s + timeout_s, self._time_out))
         return [*events, *self.pump(now_s)]
 
     # Decisions
@@ -164,24 +164,27 @@ class FrontDoor:
         job.state = advance(job.state, RequestState.PREFILLING)
         job.prefill = self.workers[names[decode.worker if together else prefill.worker]]
         self.router.account(job.view, job.prefill.name, Role.PREFILL)
+        events = list[tuple[float, Action]]()
         if together:
             job.decode = job.prefill
             self.router.account(job.view, job.decode.name, Role.DECODE)
         else:
-            self._reserve(job, decode, now_s)
+            events += self._reserve(job, decode, now_s)
         job.prefill.meter.requests += 1
-        return job.prefill.enqueue(job, now_s)
+        return [*events, *job.prefill.enqueue(job, now_s)]
 
-    def _reserve(self, job: Job, placement: Placement, now_s: float) -> None:
+    def _reserve(self, job: Job, placement: Placement, now_s: float) -> Events:
         """Have the decode worker set blocks aside; one that cannot leaves the request undecided."""
         assert placement.worker is not None
         worker = self.workers[self.router.view.names[placement.worker]]
-        if worker.reserve(job, job.context_tokens - job.leased, now_s):
-            job.decode, job.reserved = worker, True
-            self.router.account(job.view, worker.name, Role.DECODE)
-            self._undecided.pop(job, None)
-        else:
+        events = worker.reserve(job, job.context_tokens - job.leased, now_s)
+        if events is None:
             self._undecided[job] = None
+            return NOTHING
+        job.decode, job.reserved = worker, True
+        self.router.account(job.view, worker.name, Role.DECODE)
+        self._undecided.pop(job, None)
+        return events
 
     def _place_all_again(self, now_s: float) -> list[tuple[float, Action]]:
         """Decode workers for those that lack one, by age. Where a prompt found none, a longer one is not tried, and nobody is once
@@ -211,8 +214,7 @@ class FrontDoor:
             return None
         if placement.co_locate or self.router.view.names[placement.worker] == job.prefill.name:
             return self.retry(job, now_s, pump=False)
-        self._reserve(job, placement, now_s)
-        return self._hand_off(job, now_s)
+        return [*self._reserve(job, placement, now_s), *self._hand_off(job, now_s)]
 
     def hear(self, now_s: float) -> None:
         """Take in the last heartbeat of every worker."""
@@ -313,6 +315,9 @@ class FrontDoor:
         self.router.set_accepts(worker.name, False)
         events = list[tuple[float, Action]]()
         worker.kill(now_s)
+        for migration in [job.migration for job in self.active if job.migration is not None]:
+            if migration.target is worker:
+                events += migration.abort(now_s)
         for job in [job for job in self.active if worker in (job.prefill, job.decode)]:
             events += self.retry(job, now_s, pump=False)
         return [*events, *self.pump(now_s)]
@@ -335,7 +340,7 @@ class FrontDoor:
         self._undecided.pop(job, None)
         events = list[tuple[float, Action]]()
         if job.migration is not None:
-            events += job.migration.abort(now_s)
+            events += job.migration.abort(now_s, stays=False)
         if job.transfer is not None:
             events += self._network.cancel(job.transfer, now_s)
         workers = {job.prefill: None, job.decode: None}

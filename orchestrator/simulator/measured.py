@@ -105,7 +105,10 @@ def timeline(simulated: SimulatedCluster) -> Timeline:
     spans = []
     for member in simulated.members:
         meter = member.worker.meter
-        table = np.array(meter.samples.rows, np.float64)
+        rows = list(meter.samples.rows)
+        if member.worker.alive:
+            rows.append(meter.state(member.worker, max(rows[-1][0], simulated.loop.now_s)))
+        table = np.array(rows, np.float64)
         name = _unique(member, series)
         series[name] = {
             "queue": Series(table[:, 0], table[:, 1]),

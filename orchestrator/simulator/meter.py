@@ -107,7 +107,12 @@ class Meter:
 
     def sample(self, worker: Worker, now_s: float) -> None:
         """Note queue, batch and KV for the plots, where `samples` are due."""
-        self.samples.add(now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks)
+        self.samples.add(*self.state(worker, now_s))
+
+    @staticmethod
+    def state(worker: Worker, now_s: float) -> tuple[float, int, int, float]:
+        """Time, requests that wait, requests that run, and the used share of the KV pool."""
+        return now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks
 
     def energy_j(self, alive_s: float) -> float:
         """Of a worker that lived that long: what it ran, and idling in between."""

@@ -19,7 +19,7 @@ class Migration:
         assert job.decode is not None
         self._job = job
         self._source = job.decode
-        self._target = target
+        self.target = target
         self._router = router
         self._network = network
         self._copied_blocks = 0
@@ -36,21 +36,23 @@ class Migration:
     def start(self, now_s: float) -> Events:
         """Reserve at the target and copy what is complete; nothing happens if the target has no room."""
         job, source = self._job, self._source
-        tokens = job.context_tokens + source.decoding.emitted_since_join(job)
-        if not self._target.reserve(job, tokens + source.kv.block_tokens, now_s):
+        tokens = job.context_tokens + source.decoding.emitted_since_join(job) + source.progress(now_s)[0]
+        reserved = self.target.reserve(job, tokens + source.kv.block_tokens, now_s)
+        if reserved is None:
             return NOTHING
         job.migration = self
-        self._copied_blocks = tokens // source.kv.block_tokens
-        return self._copy(self._copied_blocks, self._copied, now_s)
+        # The newest token has no KV yet.
+        self._copied_blocks = (tokens - 1) // source.kv.block_tokens
+        return [*reserved, *self._copy(self._copied_blocks, self._copied, now_s)]
 
-    def abort(self, now_s: float) -> Events:
-        """Give up: the target frees what it had reserved. A request that has left its source's batch already rejoins it."""
+    def abort(self, now_s: float, stays: bool = True) -> Events:
+        """Give up: the target frees what it had reserved. A request that `stays` rejoins its source's batch if it had left it."""
         self._job.migration = None
         events = list(self._network.cancel(self._transfer, now_s)) if self._transfer is not None else []
         self._source.departing.pop(self._job, None)
-        if self._target.alive:
-            events += self._target.release(self._job, now_s)
-        if self._tail is not None and self._source.alive:
+        if self.target.alive:
+            events += self.target.release(self._job, now_s)
+        if stays and self._tail is not None and self._source.alive:
             self._source.leases.pop(self._job, None)
             self._source.ready.append((self._job, self._tail))
             events += self._source.wake(now_s)
@@ -58,7 +60,7 @@ class Migration:
 
     def _copy(self, blocks: int, then: Action, now_s: float) -> Events:
         size = blocks * self._source.device.block_bytes
-        self._transfer, events = self._network.send(self._source, self._target, size, then, now_s)
+        self._transfer, events = self._network.send(self._source, self.target, size, then, now_s)
         return events
 
     def _copied(self, now_s: float) -> Events:
@@ -69,10 +71,13 @@ class Migration:
         """At a step boundary: the request is out of the source's batch, which keeps its blocks until the tail has been read."""
         self._tail = holding
         self._source.leases[self._job] = holding
-        return self._copy(max(1, holding.blocks - self._copied_blocks), self._arrived, now_s)
+        grown = self.target.reserve(self._job, self._job.context_tokens, now_s)
+        if grown is None:
+            return self.abort(now_s)
+        return [*grown, *self._copy(max(1, holding.blocks - self._copied_blocks), self._arrived, now_s)]
 
     def _arrived(self, now_s: float) -> Events:
-        job, target = self._job, self._target
+        job, target = self._job, self.target
         job.migration, job.decode, self._tail, self._transfer = None, target, None, None
         self.completed = True
         self._router.account(job.view, target.name, Role.DECODE)

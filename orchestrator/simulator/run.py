@@ -71,6 +71,7 @@ def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Optio
     loop.run(is_over)
     simulated.check()
     end_s = max((job.end_s or 0.0 for job in door.over), default=0.0)
+    simulated.halt(end_s)
     found = outcomes(door.over)
     workers = rows(simulated, end_s)
     energy = [row["energy_j"] for row in workers]

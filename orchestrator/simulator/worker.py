@@ -88,11 +88,14 @@ class Worker:
         self.leases: dict[Job, Holding] = {}
         self.reservations: dict[Job, Holding] = {}
         self.departing: dict[Job, Callable[[Holding, float], Events]] = {}
+        # Requests that nobody wants any more, and up to which step their tokens still reached somebody.
+        self.cancelled: dict[Job, int] = {}
         self._owner = owner
         self._normal = normal
         self._iteration: Iteration | None = None
         self._version = 0
-        self._ending = False
+        # True while the batch changes: what happens meanwhile must not start an iteration.
+        self._changing = False
 
     # What others ask for
 
@@ -104,16 +107,23 @@ class Worker:
         self.waiting_tokens += job.context_tokens
         return self.wake(now_s)
 
-    def reserve(self, job: Job, tokens: int, now_s: float) -> bool:
-        """Set blocks aside for a context to come; False where those that came first need them."""
-        blocks = self.kv.blocks_for(tokens)
-        if blocks > self.spare_blocks():
-            return False
+    def reserve(self, job: Job, tokens: int, now_s: float) -> Events | None:
+        """Set blocks aside for a context to come, or more for one that has grown; None where those that came first need them."""
+        reserved = self.reservations.get(job, Holding(0))
+        blocks = self.kv.blocks_for(tokens) - reserved.private
+        if blocks > self.spare_blocks(now_s):
+            return None
         self._observe(now_s)
-        self.kv.take(blocks)
-        self.reservations[job] = Holding(blocks)
+        self.reservations[job] = reserved
+        if blocks > 0:
+            reserved.private += blocks
+            self.kv.take(blocks)
         self._tell()
-        return True
+        it = self._iteration
+        if it is None or it.line is None:
+            return NOTHING
+        # The run was to take what others have just got.
+        return self._shorten(it, self.decoding.steps_that_fit(it.steps), now_s)
 
     def attach(self, job: Job, now_s: float) -> Events:
         """The context has arrived in the reserved blocks: decode."""
@@ -132,8 +142,8 @@ class Worker:
 
     def cancel(self, job: Job, now_s: float) -> Events:
         """Forget a request, whatever it does here. One that decodes leaves when its step ends."""
-        self.departing.pop(job, None)
         if job in self.decoding.jobs:
+            self.cancelled[job] = self.decoding.step + self.progress(now_s)[0]
             return self.depart(job, self._drop, now_s)
         self._observe(now_s)
         if job in self.waiting:
@@ -154,16 +164,7 @@ class Worker:
 
     def kill(self, now_s: float) -> list[Job]:
         """Die; returns the requests that were here, by age."""
-        self._observe(now_s)
-        done, it = self.progress(now_s)
-        if it is not None:
-            # A request whose last token is due at this very moment does not get it.
-            done = min(done, it.steps - 1)
-            self.decoding.step += done
-            last_s = it.start_s + it.factor * it.line.run_s(it.context_tokens, it.requests, done) if it.line else now_s
-            self.meter.interrupted(it, done, now_s)
-            for job in self.decoding.jobs:
-                self._settle_tokens(job, last_s)
+        self.halt(now_s)
         held = (*self.decoding.jobs, *self.prefilling, *self.leases, *self.reservations)
         jobs = {*held, *self.waiting, *(job for job, _ in self.ready)}
         self.alive = False
@@ -179,7 +180,22 @@ class Worker:
         for holdings in (self.prefilling, self.leases, self.reservations):
             holdings.clear()
         self.departing.clear()
+        self.cancelled.clear()
         return sorted(jobs, key=lambda job: job.order)
+
+    def halt(self, now_s: float) -> None:
+        """Stop in the middle of an iteration: count what has been done. The worker can only be killed, or looked at, after this."""
+        self._observe(now_s)
+        done, it = self.progress(now_s)
+        if it is None:
+            return
+        # A request whose last token is due at this very moment does not get it.
+        done = min(done, it.steps - 1)
+        self.decoding.step += done
+        ran_s = it.factor * it.line.run_s(it.context_tokens, it.requests, done) if it.line else 0.0
+        self.meter.interrupted(it, done, now_s)
+        for job in self.decoding.jobs:
+            self._settle_tokens(job, it.start_s + ran_s)
 
     # What others see
 
@@ -200,10 +216,10 @@ class Worker:
             return self.waiting_tokens
         return self.waiting_tokens + sum(job.remaining_tokens for job in self.prefilling)
 
-    def spare_blocks(self) -> int:
+    def spare_blocks(self, now_s: float) -> int:
         """Blocks for a newcomer from elsewhere: those that neither running requests will grow into nor waiting ones came first for."""
         waiting = self.waiting_tokens // self.kv.block_tokens + len(self.waiting)
-        return self.kv.free_blocks - self.running - waiting
+        return self.kv.free_blocks - self.decoding.growth(self.progress(now_s)[0]) - self.running - waiting
 
     def progress(self, now_s: float) -> tuple[int, Iteration | None]:
         """Decode steps of the present run that have ended by now, and the run."""
@@ -221,14 +237,18 @@ class Worker:
         self._tell()
         it = self._iteration
         if it is None:
-            idle = self._ending or not (self.waiting or self.ready or self.prefilling or self.decoding.jobs)
+            idle = self._changing or not (self.waiting or self.ready or self.prefilling or self.decoding.jobs)
             return NOTHING if idle else self._start(now_s)
         if it.line is None or it.steps == 1 or not self._may_change():
             return NOTHING
-        done, _ = self.progress(now_s)
-        if done + 1 >= it.steps:
+        return self._shorten(it, 1, now_s)
+
+    def _shorten(self, it: Iteration, steps: int, now_s: float) -> Events:
+        """End a run after `steps` steps, or at the next one where it is beyond that."""
+        steps = max(steps, self.progress(now_s)[0] + 1)
+        if it.line is None or steps >= it.steps:
             return NOTHING
-        it.steps = done + 1
+        it.steps = steps
         it.end_s = max(now_s, it.start_s + it.factor * it.line.run_s(it.context_tokens, it.requests, it.steps))
         self._version += 1
         return ((it.end_s, partial(self._end, self._version)),)
@@ -238,13 +258,16 @@ class Worker:
 
     def _start(self, now_s: float) -> Events:
         """Begin the next iteration, or the next run of decode steps."""
+        self._changing = True
         while self.ready and self.running < self.device.max_batch:
             self._join(*self.ready.popleft(), now_s)
-        events = list[tuple[float, Action]]()
+        events, preemptions = list[tuple[float, Action]](), self.meter.preemptions
         while self.kv.free_blocks < 0:
             events += self._preempt(now_s)
         # Who preempts must not hand the blocks on to a younger request in the same breath.
-        chunks = self._chunks(admit=not events) if self.prefilling or self.waiting else []
+        admit = self.meter.preemptions == preemptions
+        chunks = self._chunks(admit) if self.prefilling or self.waiting else []
+        self._changing = False
         decoding = len(self.decoding.jobs)
         if not chunks and not decoding:
             return events
@@ -364,30 +387,31 @@ class Worker:
         if version != self._version or it is None:
             return NOTHING
         self._observe(now_s)
-        self._iteration, self._ending = None, True
+        self._iteration, self._changing = None, True
         self.meter.ended(it)
         events = list[tuple[float, Action]]()
-        ended = list[Job]()
+        finished = list[Job]()
         if it.requests:
             self.decoding.advance(it.steps)
             ended = list(self.decoding.ended())
+            finished = [job for job in ended if job not in self.cancelled]
             for job in ended:
                 self._settle_tokens(job, now_s)
                 self.departing.pop(job, None)
                 self.kv.release(self.decoding.leave(job, grown=False))
+            # Nor do those who leave take a block for their newest token, whose KV is not computed here.
+            departing, self.departing = self.departing, {}
+            for job, leaving in departing.items():
+                self._settle_tokens(job, now_s)
+                events += leaving(self.decoding.leave(job, grown=False), now_s)
             self.decoding.grow_last()
         completed = self._compute(it.chunks, now_s)
-        for job, leaving in list(self.departing.items()):
-            if job in self.decoding.jobs:
-                self._settle_tokens(job, now_s)
-                events += leaving(self.decoding.leave(job), now_s)
-        self.departing.clear()
-        for job in ended:
+        for job in finished:
             events += self._owner.finished(job, self, now_s)
         for job in completed:
             if job in self.leases:
                 events += self._owner.prefilled(job, self, now_s)
-        self._ending = False
+        self._changing = False
         if self.alive:
             events += self._start(now_s)
         self._tell()
@@ -427,10 +451,10 @@ class Worker:
 
     def _settle_tokens(self, job: Job, now_s: float) -> None:
         """Count the tokens that a request got from its steps here."""
-        steps = self.decoding.emitted_since_join(job)
-        self.meter.stayed(job, self.decoding.step - steps, self.decoding.step)
-        if steps:
-            job.emit(steps, now_s)
+        first, last = self.decoding.joined_at(job), self.cancelled.pop(job, self.decoding.step)
+        self.meter.stayed(job, first, last)
+        if last > first:
+            job.emit(last - first, now_s)
 
     def _preempt(self, now_s: float) -> Events:
         """The youngest request gives up its blocks and goes back to the head of the queue."""
