@@ -138,6 +138,8 @@ class Worker:
             return NOTHING
         self._observe(now_s)
         self.kv.release(holding)
+        if now_s >= self.meter.samples.due_s:
+            self.meter.sample(self, now_s)
         return self.wake(now_s)
 
     def cancel(self, job: Job, now_s: float) -> Events:
