@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.core.config import Cluster, Pool, Spec
 from orchestrator.core.config.simulation import LatencyKind
 from orchestrator.performance.catalog import Catalog
+from orchestrator.performance.contention import Contention
 from orchestrator.performance.error import CatalogError
 from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.latency.base import LatencyModel
@@ -84,6 +85,7 @@ def _device(spec: Spec, catalog: Catalog, model: ModelShape, block_tokens: int, 
         _latency(spec, hardware, model, degree, dtype, with_graphs),
         captured=CAPTURED_SIZES if with_graphs else (),
         mixed_penalty=simulation.mixed_penalty,
+        contention=Contention(),
         noise=simulation.noise,
     )
     block_bytes = block_tokens * degree * kv_bytes_per_token(model, dtype, degree)
