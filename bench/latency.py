@@ -21,6 +21,7 @@ from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.latency.dispatch import Graphs
 from orchestrator.performance.latency.operators import gemm
 from orchestrator.performance.latency.roofline import Roofline
+from orchestrator.performance.latency.row import Row
 from orchestrator.performance.model import ModelShape
 from orchestrator.performance.truth import CAPTURED_SIZES, Truth
 
@@ -42,7 +43,7 @@ def speed(bench: Bench) -> None:
         Roofline(CATALOG.hardware("h100"), CATALOG.model("llama-3.1-8b"), 2, graphs=graphs), captured=CAPTURED_SIZES
     )
     table, line = Batch.decode(np.arange(1.0, 10_001), 1000.0), truth.decode_line(64)
-    one_us = best_s(lambda: truth.one_s(2048, 2e6, 2048, 1, 30, 30_000), 2000) * 1e6
+    one_us = best_s(lambda: truth.one_s(Row(2048, 2e6, 2048, 1, 30, 30_000)), 2000) * 1e6
     rows_ms = best_s(lambda: truth.iteration_s(table), 5) * 1e3
     bench.figure(what="one mixed iteration", us=one_us)
     bench.figure(what="10 000 rows", us=rows_ms * 1e3)
@@ -170,7 +171,7 @@ def silicon(bench: Bench) -> None:
             dtype, model = "float8" if row["precision"] else "bfloat16", CATALOG.model(SILICON[row["model_path"]])
             latency = Roofline(CATALOG.hardware(system), model, int(degree), dtype, Graphs(CAPTURED_SIZES))
             new = b * prompt / output
-            step_s = latency.one_s(new, new * (prompt + 1) / 2, new, b / output, b, b * (prompt + output / 2))
+            step_s = latency.one_s(Row(new, new * (prompt + 1) / 2, new, b / output, b, b * (prompt + output / 2)))
             off.append(step_s * 1e3 / measured_ms)
         # The catalog's time per iteration was fitted to the even rows.
         ratios = np.array(off)[1::2]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from orchestrator.performance.batch import Array, Batch
 from orchestrator.performance.latency.base import FULL, Point
+from orchestrator.performance.latency.row import Row
 from orchestrator.performance.nnls import nnls
 from orchestrator.performance.profile import Samples, fields
 
@@ -82,18 +83,9 @@ class Belief:
         chosen = np.take_along_axis(planes, np.broadcast_to(kinds, shape)[..., None, None], -2)[..., 0, :]
         return np.where(features[..., 1] > 0, (chosen * features).sum(-1), 0.0)
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats."""
-        n = prefill_tokens + decode_requests
+        n = row.prefill_tokens + row.decode_requests
         if n <= 0:
             return 0.0
         key = (point.sm_share, point.clock)
@@ -101,10 +93,12 @@ class Belief:
         if planes is None:
             at = self._interpolated(np.asarray(point.sm_share, np.float64), np.asarray(point.clock, np.float64))
             planes = self._planes[key] = at.tolist()
-        kind = Kind.DECODE if prefill_tokens <= 0 else Kind.MIXED if decode_requests > 0 else Kind.PREFILL
-        base, each, row, pair, cached, context, *bends = planes[kind]
-        seconds = base + each * n + row * (prefill_requests + decode_requests) + pair * prefill_pairs
-        seconds += cached * prefill_context_tokens + context * decode_context_tokens
+        kind = Kind.DECODE if row.prefill_tokens <= 0 else Kind.MIXED if row.decode_requests > 0 else Kind.PREFILL
+        base, each, request, pair, cached, context, *bends = planes[kind]
+        seconds: float = (
+            base + each * n + request * (row.prefill_requests + row.decode_requests) + pair * row.prefill_pairs
+        )
+        seconds += cached * row.prefill_context_tokens + context * row.decode_context_tokens
         for knee, bend in zip(KNEES, bends, strict=True):
             if n > knee:
                 seconds += bend * (n - knee)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import bisect
 import math
-from typing import Any
 
 import numpy as np
 
 from orchestrator.performance.batch import Array, Batch
 from orchestrator.performance.contention import Contention, SharesMemory
 from orchestrator.performance.latency.base import FULL, LatencyModel, Point, ScalarModel
+from orchestrator.performance.latency.row import Row, one
 from orchestrator.performance.line import Line
 
 __all__ = ["CAPTURED_SIZES", "Line", "Truth"]
@@ -55,29 +55,11 @@ class Truth:
         mixed = (np.asarray(batch.prefill_tokens) > 0) & (np.asarray(batch.decode_requests) > 0)
         return np.where(mixed, seconds * self.mixed_penalty, seconds)
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats where the model can."""
-        if prefill_tokens == 0:
-            decode_requests = self._pad(decode_requests)
-        seconds = self._one_s(
-            prefill_tokens,
-            prefill_pairs,
-            prefill_context_tokens,
-            prefill_requests,
-            decode_requests,
-            decode_context_tokens,
-            point,
-        )
-        return seconds * self.mixed_penalty if prefill_tokens > 0 and decode_requests > 0 else seconds
+        padded = row if row.prefill_tokens else row._replace(decode_requests=self._pad(row.decode_requests))
+        seconds = self._one_s(padded, point)
+        return seconds * self.mixed_penalty if row.prefill_tokens > 0 and row.decode_requests > 0 else seconds
 
     def decode_line(self, requests: int, point: Point = FULL) -> Line:
         """Steps of `requests` that decode, as a function of their context tokens; requests >= 1.
@@ -114,13 +96,12 @@ class Truth:
         variance = math.log1p(self.noise * self.noise)
         return np.asarray(seconds * np.exp(math.sqrt(variance) * normal - variance / 2))
 
-    def _one_row_s(self, *row_and_point: Any) -> float:
-        *row, point = row_and_point
+    def _one_row_s(self, row: Row[float], point: Point) -> float:
         return float(self.model.iteration_s(Batch(*row), point))
 
     def _line(self, requests: int, point: Point) -> Line:
         def step_s(context_tokens: float) -> float:
-            return self.one_s(decode_requests=requests, decode_context_tokens=context_tokens, point=point)
+            return self.one_s(one(decode_requests=requests, decode_context_tokens=context_tokens), point)
 
         far_s = step_s(_FAR_TOKENS)
         slope = (step_s(2 * _FAR_TOKENS) - far_s) / _FAR_TOKENS

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from orchestrator.core.request import RequestView
 from orchestrator.performance.latency.base import Point
+from orchestrator.performance.latency.row import Row
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.policies.frequency.base import FrequencyPolicy
 from orchestrator.policies.multiplexing.base import MultiplexingPolicy
@@ -312,9 +313,8 @@ class Worker:
             tokens += count
             pairs += count * (job.computed + (count + 1) / 2)
             context += job.computed + count
-        return self.device.truth.one_s(
-            tokens, pairs, context, len(chunks), len(self.decoding), self.decoding.context_tokens, point
-        )
+        row = Row(tokens, pairs, context, len(chunks), len(self.decoding), self.decoding.context_tokens)
+        return self.device.truth.one_s(row, point)
 
     def _chunks(self, admit: bool) -> list[tuple[Job, int]]:
         """What the multiplexing policy leaves to prompts: started ones first, then those that are admitted."""

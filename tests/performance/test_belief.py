@@ -15,6 +15,7 @@ from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.latency.base import FULL, Point
 from orchestrator.performance.latency.dispatch import Graphs
 from orchestrator.performance.latency.roofline import Roofline
+from orchestrator.performance.latency.row import Row, one
 from orchestrator.performance.model import ModelShape
 from orchestrator.performance.nnls import nnls
 from orchestrator.performance.profile import Range, Samples, profile
@@ -82,12 +83,12 @@ def test_between_profiled_points_it_interpolates(grid: Belief) -> None:
 @given(batch=batches, more=batches, share=st.floats(0.1, 1), clock=st.floats(0.3, 1))
 def test_predictions_grow_with_the_batch(grid: Belief, batch: Batch, more: Batch, share: float, clock: float) -> None:
     point = Point(share, clock)
-    seconds = grid.one_s(*row(batch), point=point)
+    seconds = grid.one_s(row(batch), point)
     assert seconds == pytest.approx(float(grid.iteration_s(batch, point)), rel=1e-9)
     for phase in (slice(0, 4), slice(4, 6)):
         fewer, added = np.zeros(6), np.zeros(6)
         fewer[phase], added[phase] = row(batch)[phase], row(more)[phase]
-        assert grid.one_s(*(fewer + added), point=point) >= grid.one_s(*fewer, point=point) * (1 - 1e-12)
+        assert grid.one_s(Row(*(fewer + added)), point) >= grid.one_s(Row(*fewer), point) * (1 - 1e-12)
 
 
 def test_rows_and_points_broadcast(grid: Belief) -> None:
@@ -96,7 +97,7 @@ def test_rows_and_points_broadcast(grid: Belief) -> None:
     got = grid.iteration_s(decode, point)
     assert got.shape == (2, 3)
     assert (got[:, 0] == 0).all()
-    assert got[1, 2] == pytest.approx(grid.one_s(decode_requests=8, decode_context_tokens=8000, point=Point(0.9, 0.8)))
+    assert got[1, 2] == pytest.approx(grid.one_s(one(decode_requests=8, decode_context_tokens=8000), Point(0.9, 0.8)))
 
 
 def test_a_kind_that_was_never_measured_is_unknown() -> None:

@@ -16,7 +16,7 @@ from orchestrator.performance.latency.base import Point, ScalarModel
 from orchestrator.performance.latency.in_memory import InMemoryLatency
 from orchestrator.performance.latency.in_memory_operators import InMemoryOperators, Linear
 from orchestrator.performance.latency.mapping import Engine, Mapping
-from orchestrator.performance.latency.row import arrays
+from orchestrator.performance.latency.row import Row, arrays, one
 
 CATALOG = Catalog.load()
 HALO = CATALOG.hardware("halo")
@@ -213,7 +213,7 @@ def test_one_row_is_the_same_in_floats_and_in_arrays(mapping):
     )  # fmt: skip
     model = InMemoryLatency(HALO, QWEN, mapping, write_back=True)
     assert isinstance(model, ScalarModel)
-    rows = [model.one_s(*(float(field[i]) for field in arrays(batch))) for i in range(30)]
+    rows = [model.one_s(Row(*(float(field[i]) for field in arrays(batch)))) for i in range(30)]
     assert rows == pytest.approx(model.iteration_s(batch), rel=1e-12)
 
 
@@ -221,13 +221,13 @@ def test_empty_rows_take_no_time():
     model = InMemoryLatency(HALO, LLAMA)
     assert model.iteration_s(Batch.decode(np.array([0.0, 1.0, 64.0]), 1000))[0] == 0
     assert model.iteration_s(Batch()) == 0
-    assert model.one_s() == 0
+    assert model.one_s(one()) == 0
 
 
 def test_full_points_broadcast():
     times = InMemoryLatency(HALO, LLAMA).iteration_s(Batch.decode(1, 1000), Point(clock=np.ones(3)))
     assert times.shape == (3,)
-    assert (times == InMemoryLatency(HALO, LLAMA).one_s(decode_requests=1, decode_context_tokens=1000)).all()
+    assert (times == InMemoryLatency(HALO, LLAMA).one_s(one(decode_requests=1, decode_context_tokens=1000))).all()
 
 
 def test_partitions_and_clocks_are_refused():

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from orchestrator.performance.batch import Batch
 from orchestrator.performance.latency.base import Point
 from orchestrator.performance.latency.linear import Linear
+from orchestrator.performance.latency.row import Row
 
 numbers = st.floats(0, 1e6)
 
@@ -48,4 +49,4 @@ def test_one_row_in_floats_is_the_same(row: tuple[float, ...], share: float) -> 
     linear, point = Linear(0.01, 1e-7, 1e-5, 1e-4), Point(share, np.array([1.0, 0.5]))
     got = linear.iteration_s(Batch(*row), point)
     assert got.shape == (2,)
-    np.testing.assert_allclose(got, linear.one_s(*row, point=point), rtol=1e-12)
+    np.testing.assert_allclose(got, linear.one_s(Row(*row), point), rtol=1e-12)

@@ -15,6 +15,7 @@ from orchestrator.performance.hardware import Hardware, Power
 from orchestrator.performance.latency.base import Point
 from orchestrator.performance.latency.dispatch import Graphs
 from orchestrator.performance.latency.roofline import Roofline
+from orchestrator.performance.latency.row import Row, one
 from orchestrator.performance.model import ModelShape
 from tests.performance.devices import (
     A100,
@@ -195,16 +196,14 @@ rooflines = st.builds(
 points = st.builds(Point, st.floats(0.05, 1), st.floats(0.2, 1))
 
 
-def row(batch: Batch) -> tuple[float, ...]:
-    return tuple(float(getattr(batch, f.name)) for f in dataclasses.fields(batch))
+def row(batch: Batch) -> Row[float]:
+    return Row(*(float(getattr(batch, f.name)) for f in dataclasses.fields(batch)))
 
 
 @settings(derandomize=True, max_examples=150, deadline=None)
 @given(roofline=rooflines, batch=batches, point=points)
 def test_one_row_in_floats_is_the_same(roofline: Roofline, batch: Batch, point: Point) -> None:
-    assert roofline.one_s(*row(batch), point=point) == pytest.approx(
-        float(roofline.iteration_s(batch, point)), rel=1e-12
-    )
+    assert roofline.one_s(row(batch), point) == pytest.approx(float(roofline.iteration_s(batch, point)), rel=1e-12)
 
 
 @settings(derandomize=True, max_examples=30, deadline=None)
@@ -223,7 +222,7 @@ def test_more_work_never_takes_less(roofline: Roofline, batch: Batch, point: Poi
     def pure(kind: slice, base: tuple[float, ...], extra: tuple[float, ...]) -> tuple[float, float]:
         kept = [value if i in range(6)[kind] else 0.0 for i, value in enumerate(base)]
         added = [value if i in range(6)[kind] else 0.0 for i, value in enumerate(extra)]
-        return roofline.one_s(*kept, point=point), roofline.one_s(*np.add(kept, added).tolist(), point=point)
+        return roofline.one_s(Row(*kept), point), roofline.one_s(Row(*np.add(kept, added).tolist()), point)
 
     for phase in (slice(0, 4), slice(4, 6)):
         less, all_of_it = pure(phase, row(batch), row(more))
@@ -237,7 +236,7 @@ def test_more_sms_and_a_higher_clock_never_take_longer(roofline: Roofline, batch
     low = Point(min(a.sm_share, b.sm_share), min(a.clock, b.clock))
     high = Point(max(a.sm_share, b.sm_share), max(a.clock, b.clock))
     if roofline.hardware.efficiency.half_speed_tokens == 0:
-        assert roofline.one_s(*row(batch), point=high) <= roofline.one_s(*row(batch), point=low) * (1 + 1e-12)
+        assert roofline.one_s(row(batch), high) <= roofline.one_s(row(batch), low) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("tokens", [512, 2048, 8192])
@@ -248,7 +247,7 @@ def test_prefill_gains_from_more_devices(tokens: int) -> None:
 
 def test_an_empty_row_takes_no_time() -> None:
     assert Roofline(H100, MODEL_8B).iteration_s(Batch()) == 0
-    assert Roofline(H100, MODEL_8B).one_s() == 0
+    assert Roofline(H100, MODEL_8B).one_s(one()) == 0
 
 
 def test_a_mixed_batch_reads_the_weights_once() -> None:

@@ -15,7 +15,7 @@ from orchestrator.performance.hardware import Hardware
 from orchestrator.performance.latency.arithmetic import FLOATS
 from orchestrator.performance.latency.base import Point, ScalarModel
 from orchestrator.performance.latency.dense import dense_pairs
-from orchestrator.performance.latency.row import Row, arrays
+from orchestrator.performance.latency.row import Row, arrays, one
 from orchestrator.performance.latency.tile_operators import Calibration
 from orchestrator.performance.latency.tiles import Tiles
 from orchestrator.performance.memory import kv_capacity_tokens
@@ -130,13 +130,13 @@ def test_one_row_is_the_same_in_floats_and_in_arrays():
     model, point = Tiles(DECODE_CHIP, CATALOG.model("llama-2-70b"), 4), Point(sm_share=0.6, clock=0.9)
     assert isinstance(model, ScalarModel)
     together = model.iteration_s(batch, point)
-    rows = [model.one_s(*(float(field[i]) for field in arrays(batch)), point) for i in range(50)]
+    rows = [model.one_s(Row(*(float(field[i]) for field in arrays(batch))), point) for i in range(50)]
     assert rows == pytest.approx(together, rel=1e-12)
 
 
 def test_empty_rows_take_no_time():
     assert seconds(H100, Batch()) == 0
-    assert Tiles(H100, BLOOM, 8).one_s() == 0
+    assert Tiles(H100, BLOOM, 8).one_s(one()) == 0
     assert seconds(H100, Batch.decode(np.array([0.0, 3.0]), 10))[0] == 0
 
 

@@ -17,6 +17,7 @@ from orchestrator.performance.latency.base import FULL, LatencyModel, Point
 from orchestrator.performance.latency.dispatch import Graphs
 from orchestrator.performance.latency.linear import Linear
 from orchestrator.performance.latency.roofline import Roofline
+from orchestrator.performance.latency.row import one
 from orchestrator.performance.model import ModelShape
 from orchestrator.performance.truth import CAPTURED_SIZES, Truth
 from tests.performance.devices import A100, DUET_H200, H100, L20, MODEL_8B, MODEL_34B, QWEN2_3B, QWEN3_8B, with_dispatch
@@ -45,7 +46,7 @@ def test_a_line_is_the_decode_step(truth: Truth, requests: int, mean: float, poi
 @deterministic
 @given(truth=truths, batch=batches, point=points)
 def test_one_row_in_floats_is_the_same(truth: Truth, batch: Batch, point: Point) -> None:
-    assert truth.one_s(*row(batch), point=point) == pytest.approx(float(truth.iteration_s(batch, point)), rel=1e-12)
+    assert truth.one_s(row(batch), point) == pytest.approx(float(truth.iteration_s(batch, point)), rel=1e-12)
 
 
 def test_a_model_without_floats_is_evaluated_as_a_row() -> None:
@@ -55,7 +56,7 @@ def test_a_model_without_floats_is_evaluated_as_a_row() -> None:
 
     model: LatencyModel = Arrays()
     truth = Truth(model, captured=(4,))
-    assert truth.one_s(decode_requests=3, decode_context_tokens=1000) == pytest.approx(0.011)
+    assert truth.one_s(one(decode_requests=3, decode_context_tokens=1000)) == pytest.approx(0.011)
     assert truth.decode_line(3).run_s(1000, 3, 2) == pytest.approx(0.011 + 0.011003)
 
 

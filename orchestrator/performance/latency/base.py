@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from orchestrator.performance.batch import Array, Batch
+from orchestrator.performance.latency.row import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,5 @@ class LatencyModel(Protocol):
 class ScalarModel(Protocol):
     """A latency model that also evaluates one row without arrays, which takes microseconds."""
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row."""

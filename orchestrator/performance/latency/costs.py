@@ -8,6 +8,7 @@ from typing import Generic, NamedTuple
 from orchestrator.performance.hardware import Dispatch
 from orchestrator.performance.latency.dispatch import Number
 from orchestrator.performance.latency.operators import Layer, Operator
+from orchestrator.performance.latency.row import Row
 
 
 class Rates(NamedTuple, Generic[Number]):
@@ -98,17 +99,9 @@ class Work(NamedTuple, Generic[Number]):
     head: Number
 
 
-def work(
-    c: Costs[Number],
-    tokens: Number,
-    pairs: Number,
-    context: Number,
-    prefills: Number,
-    decodes: Number,
-    decode_context: Number,
-    maximum: Callable[[Number, Number], Number],
-) -> Work[Number]:
+def work(c: Costs[Number], row: Row[Number], maximum: Callable[[Number, Number], Number]) -> Work[Number]:
     """The fields of a `Batch`, for floats and for arrays alike. Both phases share the token-level operators."""
+    tokens, pairs, context, prefills, decodes, decode_context = row
     n, m = tokens + decodes, prefills + decodes
     (
         norm,
@@ -125,7 +118,7 @@ def work(
         cached,
         read,
         fixed,
-        row,
+        wire,
         kernel,
     ) = c
     compute, ramp, weights, each = qkv
@@ -142,8 +135,8 @@ def work(
     norm_s, residual_s = norm * n + kernel, residual * n + kernel
     before = [norm_s, qkv_s, rope * n + kernel, attention_s]
     after = [output_s, residual_s, norm_s, expand_s, activation * n + kernel, contract_s, residual_s]
-    if fixed or row:
-        reduce_s = fixed + row * n
+    if fixed or wire:
+        reduce_s = fixed + wire * n
         after = [
             output_s,
             reduce_s,

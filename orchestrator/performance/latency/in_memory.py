@@ -49,23 +49,10 @@ class InMemoryLatency:
         shape = np.broadcast_shapes(seconds.shape, np.shape(point.sm_share), np.shape(point.clock))
         return np.broadcast_to(seconds, shape)
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats."""
         if point is not FULL:
             self._must_be_full(point)
-        row = Row(
-            prefill_tokens, prefill_pairs, prefill_context_tokens, prefill_requests, decode_requests,
-            decode_context_tokens,
-        )  # fmt: skip
         return self._row_s(row, FLOATS)
 
     def _row_s(self, row: Row[Number], arithmetic: Arithmetic[Number]) -> Number:

@@ -8,6 +8,7 @@ import numpy as np
 
 from orchestrator.performance.batch import Array, Batch
 from orchestrator.performance.latency.base import FULL, Point
+from orchestrator.performance.latency.row import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +37,15 @@ class Linear:
         shape = np.broadcast_shapes(np.shape(point.sm_share), np.shape(point.clock), seconds.shape)
         return np.broadcast_to(np.where(requests > 0, seconds, 0.0), shape)
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats."""
-        requests = prefill_requests + decode_requests
+        requests = row.prefill_requests + row.decode_requests
         if requests <= 0:
             return 0.0
-        context = prefill_context_tokens + decode_context_tokens
+        context = row.prefill_context_tokens + row.decode_context_tokens
         return (
             self.base_s
             + self.per_context_token_s * context
-            + self.per_prefill_token_s * prefill_tokens
+            + self.per_prefill_token_s * row.prefill_tokens
             + self.per_request_s * requests
         )

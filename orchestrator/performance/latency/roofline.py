@@ -26,6 +26,7 @@ from orchestrator.performance.latency.base import FULL, Point
 from orchestrator.performance.latency.costs import Costs, Rates, Work, costs, device_s, work
 from orchestrator.performance.latency.dispatch import Graphs, Number, finish_s
 from orchestrator.performance.latency.operators import head, layer
+from orchestrator.performance.latency.row import Row, arrays
 from orchestrator.performance.memory import divides
 from orchestrator.performance.model import ModelShape
 
@@ -81,36 +82,18 @@ class Roofline:
             seconds = np.where(captured, dispatch.graph_launch_s + device, seconds)
         return np.where(prefill + decodes > 0, seconds + dispatch.iteration_s, 0.0)
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats."""
-        if prefill_tokens + decode_requests <= 0:
+        if row.prefill_tokens + row.decode_requests <= 0:
             return 0.0
         key = (point.sm_share, point.clock)
         chosen = self._scalar_costs.get(key)  # type: ignore[arg-type]
         if chosen is None:
             share, clock = float(point.sm_share), float(point.clock)
             chosen = self._scalar_costs[share, clock] = self._costs(share, clock, 1.0, min, max)
-        done = work(
-            chosen,
-            prefill_tokens,
-            prefill_pairs,
-            prefill_context_tokens,
-            prefill_requests,
-            decode_requests,
-            decode_context_tokens,
-            max,
-        )
+        done = work(chosen, row, max)
         dispatch, layers = self.hardware.dispatch, self.model.layers
-        if prefill_tokens == 0 and decode_requests <= self._largest_graph:
+        if row.prefill_tokens == 0 and row.decode_requests <= self._largest_graph:
             return dispatch.iteration_s + dispatch.graph_launch_s + device_s(done, layers)
         return dispatch.iteration_s + finish_s(*done, layers, dispatch.operator_s, max)
 
@@ -133,16 +116,7 @@ class Roofline:
         """Device seconds per row of each operator of a layer, without the host."""
         share, clock, available = (np.asarray(x, np.float64) for x in (point.sm_share, point.clock, memory_share))
         chosen = self._costs(share, clock, available, np.minimum, np.maximum)
-        return work(
-            chosen,
-            np.asarray(batch.prefill_tokens, np.float64),
-            np.asarray(batch.prefill_pairs, np.float64),
-            np.asarray(batch.prefill_context_tokens, np.float64),
-            np.asarray(batch.prefill_requests, np.float64),
-            np.asarray(batch.decode_requests, np.float64),
-            np.asarray(batch.decode_context_tokens, np.float64),
-            np.maximum,
-        )
+        return work(chosen, arrays(batch), np.maximum)
 
     def _costs(
         self,

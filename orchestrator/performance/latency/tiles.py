@@ -49,23 +49,10 @@ class Tiles:
         operators = TileOperators.at(self.hardware, self.calibration, speed, ARRAYS)
         return np.asarray(self._row_s(operators, arrays(batch)))
 
-    def one_s(
-        self,
-        prefill_tokens: float = 0.0,
-        prefill_pairs: float = 0.0,
-        prefill_context_tokens: float = 0.0,
-        prefill_requests: float = 0.0,
-        decode_requests: float = 0.0,
-        decode_context_tokens: float = 0.0,
-        point: Point = FULL,
-    ) -> float:
+    def one_s(self, row: Row[float], point: Point = FULL) -> float:
         """`iteration_s` of one row, in plain floats."""
         speed = float(point.sm_share) * float(point.clock)
         operators = TileOperators.at(self.hardware, self.calibration, speed, FLOATS)
-        row = Row(
-            prefill_tokens, prefill_pairs, prefill_context_tokens, prefill_requests, decode_requests,
-            decode_context_tokens,
-        )  # fmt: skip
         return self._row_s(operators, row)
 
     def _row_s(self, operators: TileOperators[Number], row: Row[Number]) -> Number:
