@@ -91,3 +91,7 @@ class ClusterView:
     def free_blocks(self) -> Ints:
         """Free KV blocks per worker."""
         return self.kv_total_blocks - self.kv_used_blocks
+
+    def open_blocks(self) -> int:
+        """Free KV blocks of all workers that accept work."""
+        return int(np.add.reduce(self.free_blocks(), where=self.accepts))

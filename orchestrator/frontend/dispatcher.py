@@ -136,7 +136,7 @@ class Dispatcher:
         if not self._queue:
             return
         view = self.router.view
-        free_blocks = int(view.free_blocks()[view.accepts].sum())
+        free_blocks = view.open_blocks()
         running = len(self._flights) - len(self._queue)
         waiting = list(self._queue)
         decision = self.admission.admit(

@@ -25,6 +25,8 @@ class Line:
         """Seconds of `steps` steps of `requests`, the first of which reads `context_tokens`."""
         first = self.base_s + self.per_context_token_s * context_tokens
         rise = self.per_context_token_s * requests
+        if first >= self.floor_s:
+            return steps * (first + rise * ((steps - 1) / 2))
         flat = self._flat(first, rise, steps)
         rest = steps - flat
         return flat * self.floor_s + rest * (first + rise * (flat + (rest - 1) / 2))
@@ -35,9 +37,18 @@ class Line:
         rise = self.per_context_token_s * requests
         if seconds < max(self.floor_s, first):
             return 0
-        steps = math.floor(seconds / self.floor_s) if self.floor_s > first else 0
+        if first >= self.floor_s:
+            # Never at the floor, the common case: r·(a - rise/2) + r²·rise/2 = seconds, a the first step.
+            half = first - rise * 0.5
+            found = int(2 * seconds / (half + math.sqrt(half * half + 2 * rise * seconds)))
+            while found * (first + rise * ((found - 1) / 2)) > seconds:
+                found -= 1
+            while (found + 1) * (first + rise * (found / 2)) <= seconds:
+                found += 1
+            return found
+        steps = math.floor(seconds / self.floor_s)
         flat = self._flat(first, rise, steps)
-        if flat == steps and steps:
+        if flat == steps:
             found = steps
         else:
             # Of the rest r: r·(a - rise/2) + r²·rise/2 = what is left, a the first step above the floor.
@@ -51,9 +62,7 @@ class Line:
         return found
 
     def _flat(self, first: float, rise: float, steps: int) -> int:
-        """How many of the first `steps` steps are at the floor."""
-        if first >= self.floor_s:
-            return 0
+        """How many of the first `steps` steps are at the floor, which the first one is."""
         if rise <= 0 or first + rise * (steps - 1) < self.floor_s:
             return steps
         return min(steps, math.ceil((self.floor_s - first) / rise))

@@ -125,8 +125,8 @@ class Router:
 
     def block_tokens(self) -> int:
         """Block size of the cluster's workers; 16 while none has reported."""
-        sizes = self.view.block_tokens[self.view.block_tokens > 0]
-        return int(sizes[0]) if len(sizes) else 16
+        sizes = self.view.block_tokens
+        return int(np.maximum.reduce(sizes, initial=0)) or 16
 
     def stamp(self) -> None:
         """Bring the clock and the age of every report in the view up to date."""

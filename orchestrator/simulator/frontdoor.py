@@ -131,7 +131,7 @@ class FrontDoor:
 
     def _admit(self, now_s: float) -> Events:
         view = self.router.view
-        free_blocks = int(view.free_blocks()[view.accepts].sum())
+        free_blocks = view.open_blocks()
         running = len(self.active) - len(self._queue)
         waiting = list(self._queue)
         decision = self.admission.admit(

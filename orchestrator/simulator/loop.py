@@ -38,9 +38,7 @@ class Loop:
             while heap and not is_over():
                 self.now_s, _, action = heapq.heappop(heap)
                 self.events += 1
-                following = action(self.now_s)
-                if following:
-                    self.push(following)
+                self.push(action(self.now_s))
         finally:
             if collecting:
                 gc.enable()

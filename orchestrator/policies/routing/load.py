@@ -15,7 +15,7 @@ def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
 def worker_load_tokens(view: ClusterView, rows: Ints) -> Ints:
     """As `prefill_load_tokens`; rows that also decode add what they decode, which slows their prompts down and fills their memory."""
     prompts, decodes = prefill_load_tokens(view, rows), view.decodes(rows)
-    return prompts + decodes * decode_load_tokens(view, rows) if decodes.any() else prompts
+    return prompts + decodes * decode_load_tokens(view, rows) if np.count_nonzero(decodes) else prompts
 
 
 def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
@@ -28,5 +28,5 @@ def lightest(rows: Ints, cost: Ints, turn: int) -> int:
 
     A turn that advances with every choice spreads a burst that arrives before the view changes.
     """
-    equals = rows[(cost == np.minimum.reduce(cost)).nonzero()[0]]
-    return int(equals[turn % equals.size])
+    equals = (cost == np.minimum.reduce(cost)).nonzero()[0]
+    return int(rows[equals[turn % len(equals)]])
