@@ -94,4 +94,4 @@ class ClusterView:
 
     def open_blocks(self) -> int:
         """Free KV blocks of all workers that accept work."""
-        return int(np.add.reduce(self.free_blocks(), where=self.accepts))
+        return int(np.dot(self.free_blocks(), self.accepts))

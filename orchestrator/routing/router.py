@@ -53,7 +53,7 @@ class Router:
         self._clock = clock
         self._rows: dict[str, int] = {}
         self._foreign: dict[str, _Foreign] = {}
-        # When each row last pushed; NaN before its first push, which leaves its age at 0.
+        # When each row last pushed; infinity before its first push, which leaves its age at 0.
         self._pushed_s: Floats = np.zeros(0)
 
     def set_worker(self, name: str, role: Role, accepts: bool) -> None:
@@ -134,7 +134,7 @@ class Router:
         if now_s == self.view.time_s:
             return
         self.view.time_s = now_s
-        np.subtract(now_s, self._pushed_s, out=self.view.age_s, where=~np.isnan(self._pushed_s))
+        np.maximum(now_s - self._pushed_s, 0.0, out=self.view.age_s)
 
     def _refresh(self, name: str) -> None:
         row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name, _NOBODY)
@@ -148,5 +148,5 @@ class Router:
         for field in ClusterView.__slots__:
             if field not in ("names", "time_s"):
                 getattr(self.view, field)[: len(old)] = getattr(old, field)
-        self._pushed_s = np.append(self._pushed_s, np.nan)
+        self._pushed_s = np.append(self._pushed_s, np.inf)
         self._rows[name] = len(old)

@@ -20,7 +20,8 @@ def worker_load_tokens(view: ClusterView, rows: Ints) -> Ints:
 
 def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
     """KV held or reserved (memory) plus the context that every step reads (time), both in tokens."""
-    return view.kv_used_blocks[rows] * view.block_tokens[rows] + view.decode_context_tokens[rows]
+    load: Ints = (view.kv_used_blocks * view.block_tokens + view.decode_context_tokens)[rows]
+    return load
 
 
 def lightest(rows: Ints, cost: Ints, turn: int) -> int:
