@@ -52,7 +52,9 @@ def test_decode_workers_short_of_memory_sustain_what_their_blocks_hold(prompt: i
     On average half a prompt of blocks lies idle, too few for the next request.
     """
     output, blocks, steps = 65, 4096, 64
-    made = cluster(pool("prefill", 16), pool("decode", 1), engine={"kv_blocks": blocks})
+    made = cluster(
+        pool("prefill", 16), pool("decode", 1), engine={"kv_blocks": blocks}, simulation={"heartbeat_ms": 20.0}
+    )
     context = prompt + (output + 1) / 2
     requests = (blocks - prompt / BLOCK / 2) / (context / BLOCK + 1.5)
     bound = requests / (steps * iteration_s(last_device(made), Batch.decode(requests, context)))
