@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class Role(IntFlag):
@@ -53,7 +54,7 @@ class ClusterView:
 
     names: list[str]
     role: Ints
-    accepts: npt.NDArray[np.bool_]
+    accepts: Bools
     running: Ints
     waiting: Ints
     outstanding_prefill_tokens: Ints
@@ -78,15 +79,20 @@ class ClusterView:
     def __len__(self) -> int:
         return len(self.names)
 
+    def takes(self, role: Role) -> Bools:
+        """Whether each row accepts work of `role`."""
+        mask: Bools = self.accepts & ((self.role & int(role)) != 0)
+        return mask
+
     def eligible(self, role: Role) -> Ints:
         """Rows that accept work of `role`, in row order."""
-        rows: Ints = (self.accepts & ((self.role & int(role)) != 0)).nonzero()[0]
+        rows: Ints = self.takes(role).nonzero()[0]
         return rows
 
-    def decodes(self, rows: Ints) -> Ints:
-        """1 for each of `rows` that may decode, else 0."""
-        ones: Ints = np.minimum(self.role[rows] & int(Role.DECODE), 1)
-        return ones
+    def has_room(self, tokens: Ints | int) -> Bools:
+        """Whether each row has free blocks for `tokens`, which is one number or one per row."""
+        room: Bools = (self.kv_total_blocks - self.kv_used_blocks) * self.block_tokens >= tokens
+        return room
 
     def free_blocks(self) -> Ints:
         """Free KV blocks per worker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView, Ints, Role
+from orchestrator.core.cluster import Bools, ClusterView, Ints, Role
 from orchestrator.core.decisions import Placement, Reason
 from orchestrator.core.request import RequestView
 
@@ -14,28 +14,34 @@ Candidates = tuple[Ints, Reason | None]
 
 def prefill_candidates(request: RequestView, view: ClusterView) -> Candidates | Placement:
     """Prefill rows with room for the prompt (and a first output token where they also decode), else a final placement."""
-    rows, reason = view.eligible(Role.PREFILL), None
-    if not rows.size:
-        rows, reason = view.eligible(Role.DECODE), Reason.NO_PREFILL_WORKER
-    if not rows.size:
-        return Placement(None, Reason.NO_CAPACITY, "no worker accepts requests")
-    return _with_room(rows, request.prompt_tokens + view.decodes(rows), view, reason)
+    tokens = request.prompt_tokens + (view.role >= int(Role.DECODE))
+    for role, reason in ((Role.PREFILL, None), (Role.DECODE, Reason.NO_PREFILL_WORKER)):
+        wanted = view.takes(role)
+        rows = (wanted & view.has_room(tokens)).nonzero()[0]
+        if rows.size:
+            return rows, reason
+        if wanted.any():
+            return _no_room(wanted, tokens, view)
+    return Placement(None, Reason.NO_CAPACITY, "no worker accepts requests")
 
 
 def decode_candidates(request: RequestView, view: ClusterView, prefill_worker: int | None) -> Candidates | Placement:
     """Decode rows with room for the prompt and a first output token, else a final placement."""
-    rows, tokens = view.eligible(Role.DECODE), request.prompt_tokens + 1
+    wanted, tokens = view.takes(Role.DECODE), request.prompt_tokens + 1
     if prefill_worker is not None:
         if view.role[prefill_worker] & int(Role.DECODE):
             return Placement(prefill_worker, Reason.CO_LOCATED, co_locate=True)
         # Blocks are copied as they are, so both sides must cut a prompt into equal blocks.
         block_tokens = int(view.block_tokens[prefill_worker])
-        rows = rows[view.block_tokens[rows] == block_tokens]
-        if not rows.size and -(-tokens // max(block_tokens, 1)) <= view.kv_total_blocks[prefill_worker]:
-            return Placement(prefill_worker, Reason.NO_DECODE_WORKER, co_locate=True)
-    if not rows.size:
-        return Placement(None, Reason.NO_CAPACITY, "no decode worker accepts requests")
-    return _with_room(rows, tokens, view, None)
+        wanted &= view.block_tokens == block_tokens
+    rows = (wanted & view.has_room(tokens)).nonzero()[0]
+    if rows.size:
+        return rows, None
+    if wanted.any():
+        return _no_room(wanted, tokens, view)
+    if prefill_worker is not None and view.kv_total_blocks[prefill_worker] * block_tokens >= tokens:
+        return Placement(prefill_worker, Reason.NO_DECODE_WORKER, co_locate=True)
+    return Placement(None, Reason.NO_CAPACITY, "no decode worker accepts requests")
 
 
 def placement(row: int, view: ClusterView, reason: Reason, detail: str = "") -> Placement:
@@ -43,13 +49,8 @@ def placement(row: int, view: ClusterView, reason: Reason, detail: str = "") -> 
     return Placement(row, reason, detail, co_locate=bool(view.role[row] & int(Role.DECODE)))
 
 
-def _with_room(rows: Ints, tokens: Ints | int, view: ClusterView, reason: Reason | None) -> Candidates | Placement:
-    """Those of `rows` with free blocks for `tokens`, which is one number or one per row."""
-    block_tokens = np.maximum(view.block_tokens[rows], 1)
-    need_blocks = (tokens + block_tokens - 1) // block_tokens
-    free_blocks = view.kv_total_blocks[rows] - view.kv_used_blocks[rows]
-    roomy = rows[free_blocks >= need_blocks]
-    if roomy.size:
-        return roomy, reason
-    detail = f"needs {need_blocks.min()} KV blocks, at most {free_blocks.max()} of {rows.size} workers are free"
+def _no_room(wanted: Bools, tokens: Ints | int, view: ClusterView) -> Placement:
+    need_blocks = (-(-tokens // np.maximum(view.block_tokens, 1)))[wanted].min()
+    most_blocks = view.free_blocks()[wanted].max()
+    detail = f"needs {need_blocks} KV blocks, at most {most_blocks} of {np.count_nonzero(wanted)} workers are free"
     return Placement(None, Reason.NO_CAPACITY, detail)

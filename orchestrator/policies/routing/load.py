@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView, Ints
+from orchestrator.core.cluster import ClusterView, Ints, Role
 
 
 def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
@@ -14,8 +14,10 @@ def prefill_load_tokens(view: ClusterView, rows: Ints) -> Ints:
 
 def worker_load_tokens(view: ClusterView, rows: Ints) -> Ints:
     """As `prefill_load_tokens`; rows that also decode add what they decode, which slows their prompts down and fills their memory."""
-    prompts, decodes = prefill_load_tokens(view, rows), view.decodes(rows)
-    return prompts + decodes * decode_load_tokens(view, rows) if np.count_nonzero(decodes) else prompts
+    prompts, role = prefill_load_tokens(view, rows), view.role[rows]
+    if np.maximum.reduce(role) < int(Role.DECODE):
+        return prompts
+    return prompts + np.where(role >= int(Role.DECODE), decode_load_tokens(view, rows), 0)
 
 
 def decode_load_tokens(view: ClusterView, rows: Ints) -> Ints:
