@@ -362,9 +362,9 @@ def inspect(cluster: SimulatedCluster) -> None:
     door, now_s = cluster.front_door, cluster.loop.now_s
     alive = [m.worker for m in cluster.members if m.worker.alive and m.worker.name in door.workers]
     for worker in alive:
-        done, it = worker.progress(now_s)
+        _, it = worker.progress(now_s)
         steps = it.steps - 1 if it is not None and it.line is not None else 0
-        used = worker.kv.used_blocks + worker.decoding.growth(max(done, steps))
+        used = worker.kv.used_blocks + worker.decoding.growth(steps)
         assert used <= worker.kv.total_blocks, f"{worker.name}: {used} of {worker.kv.total_blocks} blocks"
         assert worker.departing.keys() <= worker.decoding.jobs.keys()
         assert worker.cancelled.keys() <= worker.departing.keys()
