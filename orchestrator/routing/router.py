@@ -95,6 +95,12 @@ class Router:
         view.age_s[row] = view.time_s - self._pushed_s[row]
         self._refresh(name)
 
+    def unchanged(self, name: str) -> None:
+        """A worker that holds nothing has pushed what it pushed before: only the age of its row changes."""
+        row = self._rows[name]
+        self._pushed_s[row] = self._clock()
+        self.view.age_s[row] = self.view.time_s - self._pushed_s[row]
+
     def place_prefill(self, request: RequestView) -> Placement:
         self.stamp()
         return self.policy.place_prefill(request, self.view, self.prefix)

@@ -66,6 +66,7 @@ class FrontDoor:
         self._undecided: dict[Job, None] = {}
         self._timeouts: deque[Job] = deque()
         self._pushed: dict[str, int] = {}
+        self._heard: dict[str, Report] = {}
         self._retrying = False
 
     # Arrivals
@@ -225,7 +226,10 @@ class FrontDoor:
                     meter.observe(worker, now_s)
                 if self._pushed[name] != meter.beat:
                     self._pushed[name] = meter.beat
-                    status = meter.status
+                    if meter.status is self._heard.get(name):
+                        self.router.unchanged(name)
+                        continue
+                    self._heard[name] = status = meter.status
                     self.router.report(name, status if self._noise is None else self._noise(status))
 
     def join(self, worker: Worker, role: Role, now_s: float) -> Events:

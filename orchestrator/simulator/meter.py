@@ -36,6 +36,8 @@ class Meter:
         self._device = device
         self._heartbeat_s = heartbeat_s
         self._phase_s = phase_s
+        # True when `status` is that of an idle worker, and nothing has run since.
+        self._rested = False
         self._waited: dict[Job, float] = {}
         self._step_s = 0.0
 
@@ -48,7 +50,9 @@ class Meter:
         self.beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
         at_s = self._phase_s + self.beat * self._heartbeat_s
         self.due_s = at_s + self._heartbeat_s
-        self.status = self._status(worker, at_s)
+        if not (self._rested and worker.is_idle):
+            self.status = self._status(worker, at_s)
+            self._rested = worker.is_idle
 
     def boot(self, worker: Worker, now_s: float) -> None:
         """The first report of a worker, which does not wait for a heartbeat."""
@@ -92,7 +96,7 @@ class Meter:
         self._ran(it, steps, now_s)
 
     def _ran(self, it: Iteration, steps: int, end_s: float) -> None:
-        seconds = end_s - it.start_s
+        seconds, self._rested = end_s - it.start_s, False
         self.busy_s += seconds
         self.busy_j += seconds * self._device.power_w(it.clock_mhz, bool(it.chunks), it.requests)
         if it.requests and steps:
