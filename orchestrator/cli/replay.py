@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.errors import CliError, ExitCode, usage
+from orchestrator.cli.load_options import MaxInputOption, MaxOutputOption, RateOption, RequestsOption, SpeedupOption
 from orchestrator.cli.output import Form, FormOption, dump, say
 
 
@@ -19,17 +20,12 @@ def replay(
     trace: Annotated[
         str, typer.Option(metavar="PATH|sample|synthetic:NAME", help="A trace or generator; see `pdctl trace --help`.")
     ] = "sample",
-    requests: Annotated[
-        int | None, typer.Option(min=1, help="The first N requests; all of a file, 100 synthetic ones if absent.")
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(metavar="R", help="Mean requests per second; bursts keep their shape; `inf` sends all at once."),
-    ] = None,
-    speedup: Annotated[float | None, typer.Option(metavar="X", help="Divide the trace's gaps by X.")] = None,
+    requests: RequestsOption = None,
+    rate: RateOption = None,
+    speedup: SpeedupOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of arrivals, prompts and sampling.")] = 0,
-    max_input_tokens: Annotated[int | None, typer.Option(min=1, help="Cut prompts to this length.")] = None,
-    max_output_tokens: Annotated[int | None, typer.Option(min=1, help="Cut outputs to this length.")] = None,
+    max_input_tokens: MaxInputOption = None,
+    max_output_tokens: MaxOutputOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.")] = 256,
     tier: Annotated[str | None, typer.Option(help="Service tier of the requests.")] = None,
     ttft_slo_ms: Annotated[float | None, typer.Option(help="TTFT bound; the tier's if absent.")] = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.errors import usage
+from orchestrator.cli.load_options import MaxInputOption, MaxOutputOption, RateOption, RequestsOption, SpeedupOption
 from orchestrator.cli.output import Form, FormOption
 
 
@@ -19,18 +20,13 @@ def simulate(
     trace: Annotated[
         str, typer.Option(metavar="PATH|sample|synthetic:NAME", help="A trace or generator; see `pdctl trace --help`.")
     ] = "sample",
-    requests: Annotated[
-        int | None, typer.Option(min=1, help="The first N requests; all of a file, 100 drawn ones if absent.")
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(metavar="R", help="Mean requests per second; bursts keep their shape; `inf` sends all at once."),
-    ] = None,
-    speedup: Annotated[float | None, typer.Option(metavar="X", help="Divide the trace's gaps by X.")] = None,
+    requests: RequestsOption = None,
+    rate: RateOption = None,
+    speedup: SpeedupOption = None,
     start_s: Annotated[float, typer.Option(min=0.0, help="Skip this much of the trace, in seconds.")] = 0.0,
     duration_s: Annotated[float | None, typer.Option(help="Take this much of the trace, in seconds.")] = None,
-    max_input_tokens: Annotated[int | None, typer.Option(min=1, help="Cut prompts to this length.")] = None,
-    max_output_tokens: Annotated[int | None, typer.Option(min=1, help="Cut outputs to this length.")] = None,
+    max_input_tokens: MaxInputOption = None,
+    max_output_tokens: MaxOutputOption = None,
     tiers: Annotated[
         str | None, typer.Option(metavar="NAME:W,…", help="Share of each tier among requests that name none.")
     ] = None,
