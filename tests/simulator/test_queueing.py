@@ -17,7 +17,7 @@ from orchestrator.workload.schedule import Planned
 from tests.simulator.clusters import Floats, cluster, poisson, pool, run, ttft_s
 
 PROMPT, LONG_PROMPT = 2048, 6144
-SIMULATED, RECURRED = 2500, 4_000_000
+SIMULATED, RECURRED = 1500, 3_000_000
 
 
 def waits_s(at_s: Floats, service_s: Floats) -> Floats:

@@ -58,7 +58,7 @@ def test_decode_workers_short_of_memory_sustain_what_their_blocks_hold(prompt: i
     context = prompt + (output + 1) / 2
     requests = (blocks - prompt / BLOCK / 2) / (context / BLOCK + 1.5)
     bound = requests / (steps * iteration_s(last_device(made), Batch.decode(requests, context)))
-    result = run(made, poisson(1.5 * bound, 500, prompt, output))
+    result = run(made, poisson(1.5 * bound, 600, prompt, output))
     assert completed_per_s(result.outcomes) == pytest.approx(bound, rel=TOLERANCE)
     assert result.document["workers"][-1]["mean_batch"] < 256 / 2
 
@@ -85,7 +85,7 @@ def test_co_located_workers_sustain_what_the_budget_shares_out(workers: int, bud
         decodes * (prompt + (output + 1) / 2),
     )
     bound = workers * tokens / prompt / iteration_s(last_device(made), mixed)
-    result = run(made, poisson(1.5 * bound, 400 * workers, prompt, output))
+    result = run(made, poisson(1.5 * bound, 300 * workers, prompt, output))
     assert completed_per_s(result.outcomes) == pytest.approx(bound, rel=TOLERANCE)
 
 

@@ -21,7 +21,7 @@ def mixture(rate: float, count: int) -> list[Planned]:
 
 def serve(routing: str = "least_load", seed: int = 0, **simulation: float) -> Result:
     made = cluster(pool("prefill", 4), pool("decode", 2), routing=routing, simulation=simulation)
-    return run(made, mixture(45.0, 700), seed=seed)
+    return run(made, mixture(45.0, 400), seed=seed)
 
 
 def mean_ttft_s(result: Result) -> float:
