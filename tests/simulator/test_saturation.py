@@ -31,7 +31,7 @@ def test_prefill_workers_sustain_a_prompt_per_prompt_time(workers: int, max_batc
     made = cluster(pool("prefill", workers), engine={"max_batch": max_batch})
     prompt_s = iteration_s(last_device(made), Batch.prefill(together, 2048)) / together
     found = completed_per_s(run(made, at_once(200 * workers, 2048, 1)).outcomes)
-    assert found == pytest.approx(workers / prompt_s, rel=1e-6)
+    assert found == pytest.approx(workers / prompt_s, rel=0.01)
 
 
 @pytest.mark.parametrize(("workers", "prompt", "output"), [(1, 512, 257), (2, 1024, 129)])
