@@ -273,7 +273,8 @@ class Worker:
         self._changing = False
         decoding = len(self.decoding.jobs)
         if not chunks and not decoding:
-            return events
+            # Who was preempted may have ended a migration whose request is back, ready, since the batch was made up.
+            return [*events, *self._start(now_s)] if self.ready else events
         tokens = sum(count for _, count in chunks)
         mhz, holds = self.clocks.choose(self.policies.frequency, decoding, tokens, now_s)
         point = self.device.point(mhz)
