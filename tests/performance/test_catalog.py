@@ -273,6 +273,23 @@ def test_unknown_names_say_what_is_nearest(catalog: Catalog) -> None:
         catalog.link("nvlinc4")
 
 
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/models/meta-llama/Llama-3.1-70B", "llama-3.1-70b"),
+        ("/models/meta-llama/Meta-Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("/models/Qwen/Qwen2.5-14B-Instruct/config.json", "qwen2.5-14b"),
+        ("/models/llama3.1-70b", "llama-3.1-70b"),
+        ("/models/mixture-of-mine", None),
+    ],
+)
+def test_a_path_that_is_not_there_may_be_a_name_of_a_hub(catalog: Catalog, path: str, near: str | None) -> None:
+    with pytest.raises(CatalogError) as raised:
+        catalog.model(path)
+    guess = f"did you mean {near!r} of the catalog? else " if near else ""
+    assert str(raised.value) == f"no such model; {path}; {guess}give a model's directory or its config.json"
+
+
 # Hugging Face configurations, as published
 
 LLAMA = {

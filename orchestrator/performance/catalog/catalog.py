@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,20 @@ class Catalog:
         text, path = str(name), Path(name)
         if text in self._models:
             return self._models[text]
-        if path.exists() or path.suffix == ".json" or path.is_absolute():
+        if path.exists():
             return read_shape(path)
+        if path.suffix == ".json" or path.is_absolute():
+            raise self._missing(path)
         do = f"{did_you_mean(path.name, self._models)}, or give the path of a config.json"
         raise CatalogError(f"there is no model {text!r}", "catalog of models", do)
+
+    def _missing(self, path: Path) -> CatalogError:
+        """A name of a model hub reads like a path: `meta-llama/Llama-3.1-70B-Instruct` is near to an entry."""
+        word = (path.parent if path.suffix == ".json" else path).name.lower()
+        inside = sorted((name for name in self._models if name in word), key=len)[-1:]
+        near = inside or difflib.get_close_matches(word, self._models, n=1, cutoff=0.75)
+        guess = f"did you mean {near[0]!r} of the catalog? else " if near else ""
+        return CatalogError("no such model", str(path), f"{guess}give a model's directory or its config.json")
 
     def link(self, name: str) -> Link:
         """The link of that name. Raises CatalogError."""
