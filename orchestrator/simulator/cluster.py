@@ -21,8 +21,9 @@ from orchestrator.simulator.frontdoor import FrontDoor, Limits
 from orchestrator.simulator.loop import Loop
 from orchestrator.simulator.meter import Meter
 from orchestrator.simulator.network import Network, Transfer
+from orchestrator.simulator.owner import EnginePolicies
 from orchestrator.simulator.scenario import Scenario
-from orchestrator.simulator.worker import EnginePolicies, Worker
+from orchestrator.simulator.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ _MASK = (1 << 64) - 1
 _NONE = np.zeros(0, np.uint64)
 
 
-def jobs(planned: Iterable[Planned], spec: Spec, block_tokens: int) -> Iterator[Job]:
-    """One job per request, in order. Raises TraceError for a tier that the cluster lacks."""
+def jobs(planned: Iterable[Planned], spec: Spec, block_tokens: int, max_tokens: int) -> Iterator[Job]:
+    """One job per request, in order. Clients set no limit but the context of `max_tokens`: no policy sees how long outputs will be.
+
+    Raises TraceError for a tier that the cluster lacks."""
     hop_s = spec.simulation.hop_ms / 1e3
     tiers = {tier.name: tier for tier in spec.tiers}
     default = spec.tier(None)
@@ -34,7 +36,7 @@ def jobs(planned: Iterable[Planned], spec: Spec, block_tokens: int) -> Iterator[
         view = RequestView(
             f"r{request.index}",
             request.input_tokens,
-            request.output_tokens,
+            max(1, max_tokens - request.input_tokens),
             request.at_s + hop_s,
             tier.name,
             tier.ttft_ms / 1e3,

@@ -85,7 +85,7 @@ def _row(member: Member, end_s: float) -> dict[str, Any]:
         "state": "ready" if worker.alive else "dead",
         "requests": meter.requests,
         "prefill_tokens": meter.prefill_tokens,
-        "reused_tokens": meter.reused_tokens,
+        "reused_tokens": worker.prompts.reused_tokens,
         "decode_tokens": meter.decode_tokens,
         "utilization": meter.busy_s / alive_s if alive_s else 0.0,
         "mean_batch": meter.decode_tokens / meter.decode_steps if meter.decode_steps else 0.0,

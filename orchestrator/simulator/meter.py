@@ -27,7 +27,7 @@ class Meter:
         self.samples = Samples()
         self.spans: list[tuple[float, float, int, int, int]] | None = [] if spans else None
         self.requests = self.preemptions = 0
-        self.prefill_tokens = self.decode_tokens = self.reused_tokens = self.decode_steps = 0
+        self.prefill_tokens = self.decode_tokens = self.decode_steps = 0
         self.busy_s = self.busy_j = 0.0
         self.beat = -1
         self.due_s = phase_s
@@ -67,8 +67,8 @@ class Meter:
             used += worker.decoding.growth(done)
         return Report(
             worker.running,
-            len(worker.waiting),
-            worker.prefill_tokens(),
+            len(worker.prompts.waiting),
+            worker.prompts.tokens(),
             context,
             used,
             worker.kv.total_blocks,
@@ -116,7 +116,7 @@ class Meter:
     @staticmethod
     def state(worker: Worker, now_s: float) -> tuple[float, int, int, float]:
         """Time, requests that wait, requests that run, and the used share of the KV pool."""
-        return now_s, len(worker.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks
+        return now_s, len(worker.prompts.waiting), worker.running, worker.kv.used_blocks / worker.kv.total_blocks
 
     def energy_j(self, alive_s: float) -> float:
         """Of a worker that lived that long: what it ran, and idling in between."""

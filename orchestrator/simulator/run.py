@@ -58,7 +58,9 @@ def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Optio
     wall_s, cpu_s = time.monotonic(), time.process_time()
     simulated = SimulatedCluster(what, options.seed, options.faults, spans=options.spans)
     door, loop = simulated.front_door, simulated.loop
-    loop.push(door.open(_watched(jobs(planned, what.spec, what.block_tokens), simulated, options.progress)))
+    loop.push(
+        door.open(_watched(jobs(planned, what.spec, what.block_tokens, what.max_tokens), simulated, options.progress))
+    )
     checked = loop.events
 
     def is_over() -> bool:

@@ -39,8 +39,9 @@ class Scenario:
 
     @property
     def max_tokens(self) -> int:
-        """Longest prompt and output together."""
-        return self.spec.model.max_len or self.model.max_tokens
+        """Longest prompt and output together: what every worker can hold, as a front door takes no longer requests."""
+        held = min(device.kv_blocks for device in self.devices) * self.block_tokens
+        return min(self.spec.model.max_len or self.model.max_tokens, held)
 
 
 def scenario(cluster: Cluster) -> Scenario:
@@ -97,16 +98,16 @@ def _latency(
     spec: Spec, hardware: Hardware, model: ModelShape, degree: int, dtype: str, with_graphs: bool
 ) -> LatencyModel:
     kind, linear = spec.simulation.latency, spec.simulation.linear
-    if kind is LatencyKind.LINEAR:
+    if kind == LatencyKind.LINEAR:
         return Linear(
             linear.base_ms / 1e3,
             linear.per_context_token_us / 1e6,
             linear.per_prefill_token_us / 1e6,
             linear.per_request_us / 1e6,
         )
-    if kind is LatencyKind.TILES:
+    if kind == LatencyKind.TILES:
         return Tiles(hardware, model, degree)
-    if kind is LatencyKind.AUTO and hardware.in_memory is not None:
+    if kind == LatencyKind.AUTO and hardware.in_memory is not None:
         return InMemoryLatency(hardware, model)
     return Roofline(hardware, model, degree, dtype, Graphs(CAPTURED_SIZES) if with_graphs else None)
 

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import Protocol
 
-from orchestrator.core.request import RequestView
-from orchestrator.performance.latency.base import Point
-from orchestrator.performance.latency.row import Row
-from orchestrator.policies.admission.base import AdmissionPolicy
-from orchestrator.policies.frequency.base import FrequencyPolicy
-from orchestrator.policies.multiplexing.base import MultiplexingPolicy
 from orchestrator.simulator.clocks import Clocks
 from orchestrator.simulator.decoding import Decoding
 from orchestrator.simulator.device import Device
@@ -23,42 +14,15 @@ from orchestrator.simulator.job import Job
 from orchestrator.simulator.kv import Holding, KvPool
 from orchestrator.simulator.loop import NOTHING, Action, Events
 from orchestrator.simulator.meter import Meter
-
-ADMISSION_WINDOW = 8
-"""As many waiting requests as an engine shows its admission policy at once."""
-
-
-class Owner(Protocol):
-    """Who hears from a worker."""
-
-    def prefilled(self, job: Job, worker: Worker, now_s: float) -> Events:
-        """The next token of `job` is out and its KV complete; it waits in `worker.leases` unless the owner says otherwise."""
-
-    def finished(self, job: Job, worker: Worker, now_s: float) -> Events:
-        """Its last token is out and its blocks are free."""
-
-    def preempted(self, job: Job, now_s: float) -> Events:
-        """It gave up its blocks and waits where it was."""
-
-    def cache_changed(self, worker: Worker, stored: list[int], removed: list[int]) -> None:
-        """Prompt blocks that can be reused here, and that cannot any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnginePolicies:
-    """The policies that an engine asks."""
-
-    admission: AdmissionPolicy
-    multiplexing: MultiplexingPolicy
-    frequency: FrequencyPolicy
+from orchestrator.simulator.owner import EnginePolicies, Owner
+from orchestrator.simulator.pace import Pace
+from orchestrator.simulator.prompts import Prompts
 
 
 class Worker:
-    """`waiting` own no blocks. `ready` own theirs (a context that was pulled) and lack a row of the batch. `prefilling` and `decoding`
-    have both. `leases` wait to be pulled, `reservations` for a context to come. When blocks run out the youngest request gives up its own
-    and recomputes later, keeping its place by age.
-
-    `normal` draws the noise of an iteration.
+    """Prompts that wait own no blocks. `ready` requests own theirs (a context that was pulled) and lack a row of the batch. Prompts in
+    prefill and those `decoding` have both. `leases` wait to be pulled, `reservations` for a context to come. When blocks run out the
+    youngest request gives up its own and recomputes later, keeping its place by age.
     """
 
     def __init__(
@@ -78,21 +42,18 @@ class Worker:
         self.device = device
         self.policies = policies
         self.meter = meter
-        self.clocks = clocks
         self.alive = True
         self.kv = KvPool(device.kv_blocks, block_tokens, prefix_cache)
         self.decoding = Decoding(self.kv)
-        self.waiting: deque[Job] = deque()
-        self.waiting_tokens = 0
+        self.prompts = Prompts(self.kv, device.max_batch)
         self.ready: deque[tuple[Job, Holding]] = deque()
-        self.prefilling: dict[Job, Holding] = {}
         self.leases: dict[Job, Holding] = {}
         self.reservations: dict[Job, Holding] = {}
         self.departing: dict[Job, Callable[[Holding, float], Events]] = {}
         # Requests that nobody wants any more, and up to which step their tokens still reached somebody.
         self.cancelled: dict[Job, int] = {}
         self._owner = owner
-        self._normal = normal
+        self._pace = Pace(device, clocks, normal)
         self._iteration: Iteration | None = None
         self._version = 0
         # True while the batch changes: what happens meanwhile must not start an iteration.
@@ -103,9 +64,7 @@ class Worker:
     def enqueue(self, job: Job, now_s: float) -> Events:
         """Prefill this request, in its turn."""
         self._observe(now_s)
-        job.computed = 0
-        self.waiting.append(job)
-        self.waiting_tokens += job.context_tokens
+        self.prompts.enqueue(job)
         return self.wake(now_s)
 
     def reserve(self, job: Job, tokens: int, now_s: float) -> Events | None:
@@ -149,12 +108,7 @@ class Worker:
             self.cancelled[job] = self.decoding.step + self.progress(now_s)[0]
             return self.depart(job, self._drop, now_s)
         self._observe(now_s)
-        if job in self.waiting:
-            self.waiting.remove(job)
-            self.waiting_tokens -= job.context_tokens
-        if job in self.prefilling:
-            # What the present iteration computes for it is lost.
-            self.kv.release(self.prefilling.pop(job))
+        self.prompts.drop(job)
         for entry in [entry for entry in self.ready if entry[0] is job]:
             self.ready.remove(entry)
             self.kv.release(entry[1])
@@ -168,8 +122,8 @@ class Worker:
     def kill(self, now_s: float) -> list[Job]:
         """Die; returns the requests that were here, by age."""
         self.halt(now_s)
-        held = (*self.decoding.jobs, *self.prefilling, *self.leases, *self.reservations)
-        jobs = {*held, *self.waiting, *(job for job, _ in self.ready)}
+        held = (*self.decoding.jobs, *self.prompts.prefilling, *self.leases, *self.reservations)
+        jobs = {*held, *self.prompts.waiting, *(job for job, _ in self.ready)}
         self.alive = False
         self._version += 1
         self._iteration = None
@@ -177,10 +131,9 @@ class Worker:
         step = self.decoding.step
         self.decoding = Decoding(self.kv)
         self.decoding.step = step
-        self.waiting.clear()
-        self.waiting_tokens = 0
+        self.prompts.clear()
         self.ready.clear()
-        for holdings in (self.prefilling, self.leases, self.reservations):
+        for holdings in (self.leases, self.reservations):
             holdings.clear()
         self.departing.clear()
         self.cancelled.clear()
@@ -205,24 +158,18 @@ class Worker:
     @property
     def running(self) -> int:
         """Requests with a row of the batch."""
-        return len(self.decoding.jobs) + len(self.prefilling)
+        return len(self.decoding.jobs) + len(self.prompts.prefilling)
 
     @property
     def is_idle(self) -> bool:
         """True when nothing runs, waits, or is held for somebody."""
-        busy = self.running or self.waiting or self.ready or self.leases or self.reservations
+        busy = self.running or self.prompts.waiting or self.ready or self.leases or self.reservations
         return not busy and self._iteration is None
-
-    def prefill_tokens(self) -> int:
-        """Prompt tokens, and those of contexts to recompute, that are not computed yet."""
-        if not self.prefilling:
-            return self.waiting_tokens
-        return self.waiting_tokens + sum(job.remaining_tokens for job in self.prefilling)
 
     def spare_blocks(self, now_s: float) -> int:
         """Blocks for a newcomer from elsewhere: those that neither running requests will grow into nor waiting ones came first for."""
-        waiting = self.waiting_tokens // self.kv.block_tokens + len(self.waiting)
-        return self.kv.free_blocks - self.decoding.growth(self.progress(now_s)[0]) - self.running - waiting
+        grown = self.decoding.growth(self.progress(now_s)[0])
+        return self.kv.free_blocks - grown - self.running - self.prompts.promised_blocks()
 
     def progress(self, now_s: float) -> tuple[int, Iteration | None]:
         """Decode steps of the present run that have ended by now, and the run."""
@@ -240,7 +187,7 @@ class Worker:
         self._tell()
         it = self._iteration
         if it is None:
-            idle = self._changing or not (self.waiting or self.ready or self.prefilling or self.decoding.jobs)
+            idle = self._changing or not (self.running or self.prompts.waiting or self.ready)
             return NOTHING if idle else self._start(now_s)
         if it.line is None or it.steps == 1 or not self._may_change():
             return NOTHING
@@ -257,7 +204,7 @@ class Worker:
         return ((it.end_s, partial(self._end, self._version)),)
 
     def _may_change(self) -> bool:
-        return bool(self.departing or ((self.ready or self.waiting) and self.running < self.device.max_batch))
+        return bool(self.departing or ((self.ready or self.prompts.waiting) and self.running < self.device.max_batch))
 
     def _start(self, now_s: float) -> Events:
         """Begin the next iteration, or the next run of decode steps."""
@@ -269,116 +216,17 @@ class Worker:
             events += self._preempt(now_s)
         # Who preempts must not hand the blocks on to a younger request in the same breath.
         admit = self.meter.preemptions == preemptions
-        chunks = self._chunks(admit) if self.prefilling or self.waiting else []
+        prompts = self.prompts
+        waits = prompts.prefilling or prompts.waiting
+        chunks = prompts.chunks(self.policies, len(self.decoding.jobs), admit) if waits else []
         self._changing = False
-        decoding = len(self.decoding.jobs)
-        if not chunks and not decoding:
+        if not chunks and not self.decoding.jobs:
             # Who was preempted may have ended a migration whose request is back, ready, since the batch was made up.
             return [*events, *self._start(now_s)] if self.ready else events
-        tokens = sum(count for _, count in chunks)
-        mhz, holds = self.clocks.choose(self.policies.frequency, decoding, tokens, now_s)
-        point = self.device.point(mhz)
-        noise = self.device.truth.noise
-        factor = 1.0
-        if chunks:
-            seconds, line, steps = self._mixed_s(chunks, point), None, 1
-            if noise:
-                factor = self.device.truth.noisy(1.0, self._normal())
-                seconds *= factor
-        else:
-            line = self.device.truth.decode_line(decoding, point)
-            steps = self._steps(decoding, holds)
-            seconds = line.run_s(self.decoding.context_tokens, decoding, steps)
-            if noise:
-                factor = self.device.truth.noisy(1.0, self._normal(), steps)
-                seconds *= factor
-        self._iteration = Iteration(
-            now_s, now_s + seconds, steps, decoding, self.decoding.context_tokens, line, factor, mhz, chunks
-        )
+        self._iteration = it = self._pace.iteration(self.policies, self.decoding, chunks, now_s)
         self._version += 1
-        events.append((now_s + seconds, partial(self._end, self._version)))
+        events.append((it.end_s, partial(self._end, self._version)))
         return events
-
-    def _steps(self, decoding: int, clock_holds: int) -> int:
-        """Decode steps until a request ends, blocks run out, or a policy wants to be asked again."""
-        steps = min(self.decoding.steps_to_end(), clock_holds)
-        plan = self.policies.multiplexing.plan(decoding, 0)
-        if plan.valid_steps:
-            steps = min(steps, plan.valid_steps)
-        return self.decoding.steps_that_fit(steps)
-
-    def _mixed_s(self, chunks: list[tuple[Job, int]], point: Point) -> float:
-        tokens = context = 0
-        pairs = 0.0
-        for job, count in chunks:
-            tokens += count
-            pairs += count * (job.computed + (count + 1) / 2)
-            context += job.computed + count
-        row = Row(tokens, pairs, context, len(chunks), len(self.decoding), self.decoding.context_tokens)
-        return self.device.truth.one_s(row, point)
-
-    def _chunks(self, admit: bool) -> list[tuple[Job, int]]:
-        """What the multiplexing policy leaves to prompts: started ones first, then those that are admitted."""
-        decoding = len(self.decoding)
-        budget = self.policies.multiplexing.plan(decoding, self.prefill_tokens()).prefill_budget_tokens
-        if not decoding:
-            budget = max(budget, self.kv.block_tokens)
-        chunks: list[tuple[Job, int]] = []
-        for job in self.prefilling:
-            if budget <= 0:
-                break
-            budget -= self._chunk(job, budget, chunks)
-        while admit and budget > 0:
-            admit = False
-            for job in self._admissible():
-                if budget <= 0 or not self._admit(job):
-                    break
-                budget -= self._chunk(job, budget, chunks)
-                admit = True
-        return chunks
-
-    @staticmethod
-    def _chunk(job: Job, budget: int, chunks: list[tuple[Job, int]]) -> int:
-        count = min(budget, job.remaining_tokens)
-        chunks.append((job, count))
-        return count
-
-    def _admissible(self) -> list[Job]:
-        """Waiting requests that may start. One block per running request is kept back for its next tokens."""
-        rows = self.device.max_batch - self.running
-        if not self.waiting or rows <= 0:
-            return []
-        window = list(islice(self.waiting, min(rows, ADMISSION_WINDOW)))
-        free = self.kv.free_blocks - self.running
-        decision = self.policies.admission.admit(
-            [self._view(job) for job in window], self.running, free, self.kv.block_tokens, self.device.max_batch
-        )
-        return [window[position] for position in decision.admit]
-
-    def _view(self, job: Job) -> RequestView:
-        """A waiting request as a policy sees it. Cached blocks that others use cost it nothing, so its prompt is without them."""
-        tokens = job.context_tokens
-        matched = self.kv.match(job.hashes, tokens) if job.hashes else 0
-        free_of_charge = matched - self.kv.revived(job.hashes[:matched]) if matched else 0
-        if tokens == job.view.prompt_tokens and not free_of_charge:
-            return job.view
-        return replace(job.view, prompt_tokens=tokens - free_of_charge * self.kv.block_tokens)
-
-    def _admit(self, job: Job) -> bool:
-        """Give a waiting request its blocks and a row; False if they are gone."""
-        tokens = job.context_tokens
-        matched = job.hashes[: self.kv.match(job.hashes, tokens)] if job.hashes else []
-        private = self.kv.blocks_for(tokens) - len(matched)
-        if private + self.kv.revived(matched) > self.kv.free_blocks:
-            return False
-        self.waiting.remove(job)
-        self.waiting_tokens -= tokens
-        holding = Holding(private, self.kv.share(matched))
-        self.kv.take(private)
-        job.computed = len(matched) * self.kv.block_tokens
-        self.prefilling[job] = holding
-        self.meter.reused_tokens += job.computed
-        return True
 
     def _join(self, job: Job, holding: Holding, now_s: float) -> None:
         self.decoding.join(job, holding)
@@ -408,10 +256,12 @@ class Worker:
                 self._settle_tokens(job, now_s)
                 events += leaving(self.decoding.leave(job, grown=False), now_s)
             self.decoding.grow_last()
-        completed = self._compute(it.chunks, now_s)
+        # They wait in `leases` for their owner's word.
+        completed = self.prompts.compute(it.chunks)
+        self.leases.update(completed)
         for job in finished:
             events += self._owner.finished(job, self, now_s)
-        for job in completed:
+        for job, _ in completed:
             if job in self.leases:
                 events += self._owner.prefilled(job, self, now_s)
         self._changing = False
@@ -421,22 +271,6 @@ class Worker:
         if now_s >= self.meter.samples.due_s:
             self.meter.sample(self, now_s)
         return events
-
-    def _compute(self, chunks: list[tuple[Job, int]], now_s: float) -> list[Job]:
-        """Count prompt tokens; returns the requests whose prompts are complete, which wait in `leases` for their owner's word."""
-        completed = []
-        for job, count in chunks:
-            holding = self.prefilling.get(job)
-            if holding is None:
-                continue
-            job.computed += count
-            if job.hashes:
-                known = len(holding.shared)
-                self.kv.remember(holding, job.hashes[known : job.computed // self.kv.block_tokens])
-            if not job.remaining_tokens:
-                self.leases[job] = self.prefilling.pop(job)
-                completed.append(job)
-        return completed
 
     def keep(self, job: Job, now_s: float) -> Events:
         """Called by the owner in `prefilled`: this worker decodes what it has prefilled."""
@@ -461,16 +295,14 @@ class Worker:
 
     def _preempt(self, now_s: float) -> Events:
         """The youngest request gives up its blocks and goes back to the head of the queue."""
-        victim = max((*self.decoding.jobs, *self.prefilling), key=lambda job: job.order)
+        victim = max((*self.decoding.jobs, *self.prompts.prefilling), key=lambda job: job.order)
         if victim in self.decoding.jobs:
             self._settle_tokens(victim, now_s)
             self.kv.release(self.decoding.leave(victim))
         else:
-            self.kv.release(self.prefilling.pop(victim))
+            self.prompts.drop(victim)
         self.departing.pop(victim, None)
-        victim.computed = 0
-        self.waiting.appendleft(victim)
-        self.waiting_tokens += victim.context_tokens
+        self.prompts.enqueue(victim, first=True)
         self.meter.preemptions += 1
         return self._owner.preempted(victim, now_s)
 
@@ -485,7 +317,7 @@ class Worker:
 
     def check(self) -> None:
         """Recount blocks; raises AssertionError."""
-        held = [*self.prefilling.values(), *self.leases.values(), *self.reservations.values()]
+        held = [*self.prompts.prefilling.values(), *self.leases.values(), *self.reservations.values()]
         held += [holding for _, holding in self.ready]
         private = sum(holding.private for holding in held)
         shared = [holding.shared for holding in held]
@@ -494,5 +326,5 @@ class Worker:
             private += self.kv.blocks_for(context) - len(holding.shared)
             shared.append(holding.shared)
         self.kv.check(private, shared)
-        assert self.waiting_tokens == sum(job.context_tokens for job in self.waiting)
+        self.prompts.check()
         assert self.running <= self.device.max_batch

@@ -351,9 +351,10 @@ class Counted:
 
 def places(job: Job, worker: Worker) -> list[str]:
     """The collections of a worker that hold a request."""
-    found = ["waiting"] * sum(job is other for other in worker.waiting)
+    found = ["waiting"] * sum(job is other for other in worker.prompts.waiting)
     found += ["ready"] * sum(job is other for other, _ in worker.ready)
-    found += [name for name in ("prefilling", "leases", "reservations") if job in getattr(worker, name)]
+    found += ["prefilling"] * (job in worker.prompts.prefilling)
+    found += [name for name in ("leases", "reservations") if job in getattr(worker, name)]
     return found + ["decoding"] * (job in worker.decoding.jobs and job not in worker.cancelled)
 
 

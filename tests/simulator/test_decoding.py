@@ -24,8 +24,9 @@ from orchestrator.simulator.job import Job
 from orchestrator.simulator.kv import Holding, KvPool
 from orchestrator.simulator.loop import NOTHING, Events, Loop
 from orchestrator.simulator.meter import Meter
+from orchestrator.simulator.owner import EnginePolicies
 from orchestrator.simulator.run import simulate
-from orchestrator.simulator.worker import EnginePolicies, Worker
+from orchestrator.simulator.worker import Worker
 from orchestrator.workload.schedule import Planned
 from tests.simulator.builders import spec
 from tests.simulator.reference import Plain, Reference

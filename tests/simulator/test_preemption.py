@@ -38,9 +38,9 @@ def test_the_oldest_is_never_preempted() -> None:
     original = Worker._preempt
 
     def noting(worker: Worker, now_s: float) -> object:
-        before = set(worker.waiting)
+        before = set(worker.prompts.waiting)
         events = original(worker, now_s)
-        victims.extend(job.order for job in set(worker.waiting) - before)
+        victims.extend(job.order for job in set(worker.prompts.waiting) - before)
         return events
 
     with mock.patch.object(Worker, "_preempt", noting):
@@ -55,10 +55,13 @@ def test_who_is_preempted_is_not_admitted_in_the_same_breath() -> None:
 
     def noting(worker: Worker, now_s: float) -> object:
         before = worker.meter.preemptions
-        waiting = set(worker.waiting)
+        waiting = set(worker.prompts.waiting)
         events = original(worker, now_s)
         if worker.meter.preemptions > before:
-            waited.append(waiting <= set(worker.waiting) and not (set(worker.waiting) & set(worker.prefilling)))
+            waited.append(
+                waiting <= set(worker.prompts.waiting)
+                and not (set(worker.prompts.waiting) & set(worker.prompts.prefilling))
+            )
         return events
 
     with mock.patch.object(Worker, "_start", noting):

@@ -74,7 +74,7 @@ class Engine:
     )
     max_batch: int = setting("requests that run at once on a worker", 64, minimum=1, maximum=4096)
     prefill_budget_tokens: int = setting(
-        "most prompt tokens in one iteration; the multiplexing policy may choose fewer", 2048, minimum=1, maximum=2**20
+        "prompt tokens in one iteration until a multiplexing policy is in force", 2048, minimum=1, maximum=2**20
     )
     prefix_cache: bool = setting("reuse the KV of prompt prefixes", True)
     num_threads: int = setting("CPU threads per worker; 0 leaves it to torch", 1, minimum=0, maximum=1024)
