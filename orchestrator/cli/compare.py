@@ -28,14 +28,16 @@ def compare(
     """
     if len(files) < 2:
         raise usage("a comparison takes two reports or more", "pdctl compare", "name another file")
+    from orchestrator.report.compare import common, differences
     from orchestrator.report.compare import compare as figures_of
-    from orchestrator.report.compare import differences
 
     documents = [_read(path) for path in files]
     names = [str(path) for path in files]
     figures, facts = figures_of(documents), differences(documents)
     if output is Form.TABLE:
         _print(names, figures, facts)
+        if basis := common(documents, "cost basis"):
+            print(f"\nCost: {basis}")
     else:
         print(dump({"files": names, "differences": facts, "figures": [_plain(f, names) for f in figures]}, output))
 
@@ -50,6 +52,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise CliError(f"cannot read the report: {reason}", str(path), REMEDY) from error
     except ValueError as error:
         raise CliError("the file is not JSON", str(path), REMEDY) from error
+    if isinstance(document, dict) and isinstance(points := document.get("points"), list) and "sweep" in document:
+        what = f"{path.name} holds the {len(points)} reports of a sweep"
+        raise CliError(what, str(path), f"take one, for example with: jq '.points[0].report' {path.name}")
     if problem := fault(document):
         raise CliError(f"the file is not a report: {problem}", str(path), REMEDY)
     return dict(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,12 @@ from typer.completion import completion_init  # type: ignore[attr-defined]
 
 from orchestrator.cli import globals as common
 from orchestrator.cli.errors import CliError, ExitCode
+from orchestrator.cli.files import ELSEWHERE, reason
 from orchestrator.cli.lazy import Group, LazyGroup, Table, Verb
 
 COMPLETE = "_PDCTL_COMPLETE"
+# Errors of a place that is full, whoever writes there.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 COMMANDS: Table = {
     "demo": Verb("orchestrator.cli.demo:demo", "Start a small cluster, ask it, load it, and stop it."),
@@ -120,10 +124,23 @@ class Pdctl(LazyGroup):
             return ExitCode.INTERRUPTED
         except BrokenPipeError:
             # The reader (`| head`) has gone: not worth a word, and Python must not complain while it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _abandon_stdout()
             return ExitCode.OK
+        except OSError as error:
+            if error.errno not in FULL:
+                return _fail_within(error)
+            _abandon_stdout()
+            return _fail(f"cannot write {error.filename or 'the output'}: {reason(error)}; {ELSEWHERE}", 1)
         except Exception as error:
-            return _fail(f"{type(error).__name__}: {error}; in pdctl itself; run again with -v and report it", 1)
+            return _fail_within(error)
+
+
+def _abandon_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail_within(error: Exception) -> int:
+    return _fail(f"{type(error).__name__}: {error}; in pdctl itself; run again with -v and report it", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -23,7 +23,8 @@ class Progress:
         self._label = label
         self._counts: Counter[Verdict] = Counter()
         self._last_ttft_s: float | None = None
-        self._next_line_s = time.monotonic() + LINE_EVERY_S
+        self._begun_s = time.monotonic()
+        self._next_line_s = self._begun_s + LINE_EVERY_S
         self._bar: Any = None
         self._task: Any = None
 
@@ -64,6 +65,8 @@ class Progress:
 
     def reached(self, done: int, note: str) -> None:
         """So many requests are over."""
+        if note:
+            note = f"{note}, {done / max(time.monotonic() - self._begun_s, 1e-9):,.0f} requests/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, note=note)
         elif time.monotonic() >= self._next_line_s:

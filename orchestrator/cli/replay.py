@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli.errors import CliError, ExitCode, usage
+from orchestrator.cli.files import write_text
 from orchestrator.cli.load_options import MaxInputOption, MaxOutputOption, RateOption, RequestsOption, SpeedupOption
 from orchestrator.cli.output import Form, FormOption, dump, say
 
@@ -81,7 +82,7 @@ def replay(
     if dropped:
         say(f"interrupted: {dropped} requests were in flight or not yet sent, and are left out")
     if report_file is not None:
-        report_file.write_text(dump(report, "json") + "\n")
+        write_text(report_file, dump(report, "json"))
     if output is Form.TABLE:
         from orchestrator.cli.report_table import print_report
 

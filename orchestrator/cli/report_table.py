@@ -23,6 +23,7 @@ class WorkerColumn:
 
 WORKER = (
     WorkerColumn("ROLE", "role"),
+    WorkerColumn("STATE", "state"),
     WorkerColumn("HARDWARE", "hardware"),
     WorkerColumn("REQUESTS", "requests"),
     WorkerColumn("PREFILLS", "prefill_requests"),
@@ -82,8 +83,18 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def _spent(report: dict[str, Any]) -> list[tuple[str, str]]:
-    spent = [("Energy", report["energy_j"], "{:,.0f} J"), ("Cost", report["cost_usd"], "${:,.4f}")]
-    return [(name, form.format(value)) for name, value, form in spent if value is not None]
+    energy_j, cost_usd = report["energy_j"], report["cost_usd"]
+    spent = [] if energy_j is None else [("Energy", f"{energy_j:,.0f} J")]
+    if cost_usd is not None:
+        spent.append(("Cost", f"${cost_usd:,.4f}{_basis(report.get('scenario', {}).get('cost basis'))}"))
+    return spent
+
+
+def _basis(basis: str | None) -> str:
+    if not basis:
+        return ""
+    hint = "; set usdPerHour of the pools for a price" if "dies" in basis else ""
+    return f" ({basis}{hint})"
 
 
 def _tiers(tiers: dict[str, Any]) -> None:
@@ -105,6 +116,8 @@ def _workers(report: dict[str, Any]) -> None:
         print(f"KV moved: {size(kv['bytes_moved'])} in {kv['transfers']} transfers{extra}")
         print()
     shown = [c for c in WORKER if any(c.key in w for w in report["workers"])]
+    if all(w.get("state") != "dead" for w in report["workers"]):
+        shown = [c for c in shown if c.key != "state"]
     rows = [[w["name"], *(_cell(w, c) for c in shown)] for w in report["workers"]]
     Table(["WORKER", *(c.header for c in shown)]).print(rows)
 

@@ -78,8 +78,9 @@ def simulate(
         raise usage(f"{report.name} is neither .html nor .json", "--report", "name a file of one of these kinds")
     if sweep is not None and chrome is not None:
         raise usage("--sweep makes many runs, --chrome shows one", "pdctl simulate", "give one of them")
-    from orchestrator.cli.simulate_run import Order, run
-    from orchestrator.workload.schedule import Shape
+    from orchestrator.cli.simulate_order import Order
+    from orchestrator.cli.simulate_run import run
+    from orchestrator.workload.shape import Shape
 
     shape = Shape(
         trace, requests, rate, speedup, seed, max_input_tokens, max_output_tokens, start_s, duration_s, tiers=tiers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestrator.report.timeline import Span, Timeline
+from orchestrator.report.timeline import FRONT_DOOR, Span, Timeline
 
 Event = dict[str, Any]
 # Counters are read per process, so every worker is a process; overlapping spans of one go to threads of their own.
@@ -16,8 +16,13 @@ COUNTERS = ("queue", "running", "kv", "clock_mhz")
 
 
 def chrome(timeline: Timeline) -> dict[str, Any]:
-    """The trace as a JSON document: workers are processes in order of name, each kind of span a thread or more of them."""
-    names = sorted({*timeline.workers, *(s.worker for s in timeline.spans)}, key=natural)
+    """The trace as a JSON document.
+
+    The front door and the workers, in order of name, are processes, each kind of span a thread or more of them.
+    """
+    names = sorted(
+        {*timeline.workers, *(s.worker for s in timeline.spans)}, key=lambda n: (n != FRONT_DOOR, natural(n))
+    )
     metadata: list[Event] = []
     events: list[Event] = []
     by_worker: dict[str, list[Span]] = {name: [] for name in names}

@@ -117,6 +117,12 @@ def differences(documents: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: of for name, of in values.items() if any(value != of[0] for value in of)}
 
 
+def common(documents: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """The fact of the scenario that is the same in all of them; None where it is not or where one lacks it."""
+    first, *others = [d.get("scenario", {}).get(name) for d in documents]
+    return first if all(value == first for value in others) else None
+
+
 def _figures(documents: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
     for name, path, unit, better in (*_SERVED, *_LATENCIES, *_SPENT):
         yield Figure(name, unit, better, tuple(_at(d, path.split(".")) for d in documents))

@@ -16,6 +16,7 @@ LATENCIES = (("TTFT", "ttft_s"), ("TPOT", "tpot_s"), ("ITL", "itl_s"), ("E2E", "
 WORKER = (
     ("pool", "Pool"),
     ("role", "Role"),
+    ("state", "State"),
     ("hardware", "Hardware"),
     ("requests", "Requests"),
     ("prefill_requests", "Prefills"),
@@ -82,7 +83,9 @@ def tiles(document: Document) -> list[Tile]:
     if document["energy_j"] is not None:
         out.append(Tile("Energy", energy(document["energy_j"]), _per(document, document["energy_j"], energy)))
     if document["cost_usd"] is not None:
-        out.append(Tile("Cost", usd(document["cost_usd"]), _per(document, document["cost_usd"], usd)))
+        basis = document.get("scenario", {}).get("cost basis")
+        notes = [_per(document, document["cost_usd"], usd), basis]
+        out.append(Tile("Cost", usd(document["cost_usd"]), "; ".join(note for note in notes if note)))
     return out
 
 
@@ -119,9 +122,11 @@ def workers(document: Document) -> Grid | None:
     """A row per worker, with the columns that a worker has a value for."""
     rows = sorted(document["workers"], key=lambda w: natural(str(w["name"])))
     keys = [(key, title) for key, title in WORKER if any(w.get(key) is not None for w in rows)]
+    if all(w.get("state") != "dead" for w in rows):
+        keys = [(key, title) for key, title in keys if key != "state"]
     if not rows:
         return None
-    text = 1 + sum(key in ("pool", "role", "hardware") for key, _ in keys)
+    text = 1 + sum(key in ("pool", "role", "state", "hardware") for key, _ in keys)
     return Grid(
         ["Worker", *(t for _, t in keys)], [[str(w["name"]), *(_cell(w, k) for k, _ in keys)] for w in rows], text
     )

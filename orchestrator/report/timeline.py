@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# The name under which the front door has a series of its own: what waits there has no worker yet.
+FRONT_DOOR = "front door"
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -55,7 +58,8 @@ class Span:
 class Timeline:
     """Per worker the series that were recorded, and the spans of all workers in any order.
 
-    Names of series: `queue` (requests waiting), `running` (requests), `kv` (share of blocks in use, 0..1), `clock_mhz`.
+    Names of series: `queue` (requests waiting), `running` (requests), `kv` (share of blocks in use, 0..1), `clock_mhz`;
+    any may be missing. `FRONT_DOOR` is no worker and has only a `queue`.
     """
 
     workers: Mapping[str, Mapping[str, Series]] = field(default_factory=dict)

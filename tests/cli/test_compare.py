@@ -58,6 +58,25 @@ def test_not_a_report(lone: Pdctl, files: list[str], tmp_path: Path, text: str |
     assert expected in done.err and str(bad) in done.err and "-o json" in done.err
 
 
+def test_a_sweep_holds_several_reports(lone: Pdctl, files: list[str], tmp_path: Path) -> None:
+    swept = tmp_path / "sweep.json"
+    swept.write_text(json.dumps({"sweep": "rate", "points": [{"value": 1, "report": simulated()}] * 3}))
+    done = lone("compare", files[0], str(swept))
+    assert done.code == 1 and len(done.err.splitlines()) == 1
+    assert "sweep.json holds the 3 reports of a sweep" in done.err and "jq '.points[0].report' sweep.json" in done.err
+
+
+def test_cost_names_its_basis(lone: Pdctl, tmp_path: Path) -> None:
+    names = [tmp_path / f"{name}.json" for name in ("a", "b")]
+    for path, basis in zip(names, ("usdPerHour of the pools", "dies and memory"), strict=True):
+        document = simulated()
+        document["scenario"]["cost basis"] = basis
+        path.write_text(json.dumps(document))
+    same, other = lone("compare", names[0], names[0]).out, lone("compare", *names).out
+    assert same.endswith("\nCost: usdPerHour of the pools\n")
+    assert "\nCost: " not in other and next(line for line in other.splitlines() if line.startswith("cost basis"))
+
+
 def test_one_file_is_wrong_usage(lone: Pdctl, files: list[str]) -> None:
     done = lone("compare", files[0])
     assert done.code == 2 and "name another file" in done.err

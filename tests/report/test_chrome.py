@@ -6,8 +6,10 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from orchestrator.report.chrome import chrome, natural
-from orchestrator.report.timeline import Span, Timeline
+from orchestrator.report.timeline import FRONT_DOOR, Series, Span, Timeline
 from tests.report.documents import timeline
 
 
@@ -27,6 +29,14 @@ def test_structure() -> None:
     assert len(spans) == 60 and all(e["dur"] >= 0 for e in spans)
     assert {e["name"] for e in _of(document, "C")} == {"queue", "running", "kv"}
     assert spans[-1]["ts"] == 1.9e6 and spans[-1]["dur"] == 1e5 and spans[-1]["args"] == {"batch": 4}
+
+
+def test_the_front_door_comes_first_and_has_one_counter() -> None:
+    load = {**timeline(2).workers, FRONT_DOOR: {"queue": Series(np.array([0.0, 1.0]), np.array([0.0, 3.0]))}}
+    document = chrome(Timeline(load))
+    processes = [e["args"]["name"] for e in _of(document, "M") if e["name"] == "process_name"]
+    assert processes == [FRONT_DOOR, "decode-0", "decode-1"]
+    assert [e["args"] for e in _of(document, "C") if e["pid"] == 1] == [{"queue": 0.0}, {"queue": 3.0}]
 
 
 def test_neighbours_share_a_lane_and_overlaps_do_not() -> None:

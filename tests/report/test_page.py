@@ -15,7 +15,7 @@ from orchestrator.report.outcome import Outcome, Verdict
 from orchestrator.report.page import page
 from orchestrator.report.page_latency import POINTS, cdf
 from orchestrator.report.page_scale import Scale, number, seconds, upper
-from orchestrator.report.timeline import Series, Timeline
+from orchestrator.report.timeline import FRONT_DOOR, Series, Timeline
 from tests.report.documents import outcomes, simulated, timeline
 
 EVIL = "<script>alert(1)</script>\"'&"
@@ -109,6 +109,43 @@ def test_panels_up_to_64_workers(workers: int) -> None:
     html = page(simulated(workers=workers), outcomes(), timeline(workers, 50))
     assert html.count('<figure class="panel">') == (workers if 1 < workers <= 64 else 0)
     assert f"{workers} workers: median" in html or workers == 1
+
+
+def test_what_waits_at_the_front_door_comes_first() -> None:
+    time_s = np.array([0.0, 1.0, 5.0])
+    door = Series(time_s, np.array([0.0, 137.0, 12.0]))
+    load = timeline(2).workers
+    bare = Series(time_s, np.array([1.0, 2.0, 1.0]))
+    document = simulated(workers=2)
+    html = page(
+        document, outcomes(), Timeline({**load, "decode-0 (2)": {"running": bare}, FRONT_DOOR: {"queue": door}})
+    )
+    text = _text(html)
+    assert text.index("Waiting at the front door") < text.index("decode: 2 workers: median")
+    assert "decode: 3 workers: median" in text, "a second life counts with its pool"
+    assert html.count('<figure class="panel">') == 2, (
+        "neither the front door nor a worker without queue and KV has a panel"
+    )
+    assert "Waiting at the front door" not in page(document, outcomes(), timeline(2))
+    alone = page(document, outcomes(), Timeline({FRONT_DOOR: {"queue": door}}))
+    assert "Waiting at the front door" in alone and '<figure class="panel">' not in alone
+
+
+def test_the_state_of_workers_shows_where_one_died() -> None:
+    document = simulated(workers=2)
+    for row, state in zip(document["workers"], ("dead", "ready"), strict=True):
+        row["state"] = state
+    assert ">State</th>" in page(document, outcomes()) and ">dead</td>" in page(document, outcomes())
+    document["workers"][0]["state"] = "ready"
+    assert ">State</th>" not in page(document, outcomes())
+
+
+def test_cost_names_its_basis_and_rates_their_span() -> None:
+    document = simulated()
+    document["scenario"]["cost basis"] = "dies and memory, over four years"
+    text = _text(page(document, outcomes()))
+    assert re.search(r"\$[\d.]+ per million output tokens; dies and memory, over four years", text)
+    assert "Rates are per second of the whole run, its end included." in text
 
 
 def test_nothing_completed() -> None:
