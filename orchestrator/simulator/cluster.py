@@ -22,6 +22,7 @@ from orchestrator.simulator.loop import Loop
 from orchestrator.simulator.meter import Meter
 from orchestrator.simulator.network import Network, Transfer
 from orchestrator.simulator.owner import EnginePolicies
+from orchestrator.simulator.roster import Roster
 from orchestrator.simulator.scenario import Scenario
 from orchestrator.simulator.worker import Worker
 
@@ -62,11 +63,10 @@ class SimulatedCluster:
         self.front_door = FrontDoor(
             self.router,
             _make("admission", spec.policies.admission),
-            {},
+            Roster(self.router, _noise(spec.simulation.view_noise, seed)),
             self.network,
             limits,
             self.decisions,
-            _noise(spec.simulation.view_noise, seed),
         )
         count = sum(pool.count for pool in spec.pools)
         for pool, device in zip(spec.pools, scenario.devices, strict=True):

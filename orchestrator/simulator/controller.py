@@ -70,7 +70,7 @@ class Controller:
         return events
 
     def _tick(self, now_s: float) -> Events:
-        self._front_door.hear(now_s)
+        self._front_door.roster.hear(now_s)
         self._router.stamp()
         events: list[tuple[float, Action]] = [(now_s + self._settings.tick_s, self._tick)]
         for move in self._rebalancing.decide(self._router.view):
@@ -92,7 +92,7 @@ class Controller:
 
     def _move(self, move: Move, now_s: float) -> Events:
         names = self._router.view.names
-        target = self._front_door.workers[names[move.target]]
+        target = self._front_door.roster.workers[names[move.target]]
         job = self._front_door.find(move.request_id)
         if job is None or not Migration.possible(job, target):
             return NOTHING
@@ -112,7 +112,7 @@ class Controller:
         rows = [int(row) for row in view.eligible(change.role) if view.role[row] == change.role]
         missing = change.count - len(rows) - self._booting.get(change.role, 0)
         for row in rows[change.count :] if missing < 0 else []:
-            worker = self._front_door.workers[view.names[row]]
+            worker = self._front_door.roster.workers[view.names[row]]
             self._router.set_accepts(worker.name, False)
             self._draining[worker] = None
         boots = max(0, missing)
@@ -125,7 +125,7 @@ class Controller:
         return self._front_door.join(self._make_worker(role, name), role, now_s)
 
     def _die(self, fault: Fault, now_s: float) -> Events:
-        worker = self._front_door.workers.get(fault.worker)
+        worker = self._front_door.roster.workers.get(fault.worker)
         if worker is None or not worker.alive:
             return NOTHING
         role = Role(int(self._router.view.role[self._router.row(fault.worker)]))

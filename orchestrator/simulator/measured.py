@@ -100,7 +100,7 @@ def _row(member: Member, end_s: float) -> dict[str, Any]:
 
 
 def timeline(simulated: SimulatedCluster) -> Timeline:
-    """Queue, batch and KV of every worker, and the spans if they were kept."""
+    """Queue, batch and KV of every worker, the queue of the front door, and the spans if they were kept."""
     series: dict[str, dict[str, Series]] = {}
     spans = []
     for member in simulated.members:
@@ -119,6 +119,8 @@ def timeline(simulated: SimulatedCluster) -> Timeline:
             kind = "mixed" if tokens and requests else "prefill" if tokens else "decode"
             arguments = {"decoding": requests, "steps": steps, "prompt_tokens": tokens}
             spans.append(Span(name, f"{kind} x{steps}" if steps > 1 else kind, kind, start_s, seconds, arguments))
+    door = np.array([*simulated.front_door.samples.rows, (simulated.loop.now_s, 0, 0, 0.0)], np.float64)
+    series["front door"] = {"queue": Series(door[:, 0], door[:, 1])}
     for source, target, start_s, seconds, size in simulated.transfers:
         spans.append(Span(target, f"KV from {source}", "transfer", start_s, seconds, {"bytes": size}))
     return Timeline(series, spans)

@@ -1,4 +1,4 @@
-"""Samples of a worker over time, at most so many whatever the length of the run."""
+"""Samples of a worker or a front door over time, at most so many whatever the length of the run."""
 
 from __future__ import annotations
 

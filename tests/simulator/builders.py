@@ -361,7 +361,7 @@ def places(job: Job, worker: Worker) -> list[str]:
 def inspect(cluster: SimulatedCluster) -> None:
     """Every request is where its state says and nowhere else; no pool is too small for what it runs."""
     door, now_s = cluster.front_door, cluster.loop.now_s
-    alive = [m.worker for m in cluster.members if m.worker.alive and m.worker.name in door.workers]
+    alive = [m.worker for m in cluster.members if m.worker.alive and m.worker.name in door.roster.workers]
     for worker in alive:
         _, it = worker.progress(now_s)
         steps = it.steps - 1 if it is not None and it.line is not None else 0

@@ -1,0 +1,49 @@
+"""The workers that a simulated front door knows, and what it has heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orchestrator.core.cluster import Role
+from orchestrator.routing.router import Report, Router
+from orchestrator.simulator.worker import Worker
+
+
+class Roster:
+    """Tells the router what workers report at their heartbeats, through `noise` if there is any."""
+
+    def __init__(self, router: Router, noise: Callable[[Report], Report] | None) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._router = router
+        self._noise = noise
+        self._beats: dict[str, int] = {}
+        self._heard: dict[str, Report] = {}
+
+    def join(self, worker: Worker, role: Role, now_s: float) -> None:
+        """A worker has booted: it takes requests, and reports at once."""
+        self.workers[worker.name] = worker
+        self._router.forget_cache(worker.name)
+        self._router.set_worker(worker.name, role, True)
+        worker.meter.boot(worker, now_s)
+        self._beats[worker.name] = worker.meter.beat
+        self._router.report(worker.name, worker.meter.status)
+
+    def lose(self, worker: Worker) -> None:
+        """A worker has died: nothing goes there."""
+        self._router.forget_cache(worker.name)
+        self._router.set_accepts(worker.name, False)
+
+    def hear(self, now_s: float) -> None:
+        """Take in the last heartbeat of every worker."""
+        for name, worker in self.workers.items():
+            if worker.alive:
+                meter = worker.meter
+                if now_s >= meter.due_s:
+                    meter.observe(worker, now_s)
+                if self._beats[name] != meter.beat:
+                    self._beats[name] = meter.beat
+                    if meter.status is self._heard.get(name):
+                        self._router.unchanged(name)
+                        continue
+                    self._heard[name] = status = meter.status
+                    self._router.report(name, status if self._noise is None else self._noise(status))
