@@ -66,6 +66,30 @@ def recognise(header: Sequence[str]) -> CsvForm | str:
             return form
     if RATES in header:
         return "these are rates per client, not requests; give them as servegen:FILE, which draws requests"
+    if len(header) == 1 and (split := next((mark for mark in (";", "\t", "|") if mark in header[0]), None)):
+        return f"its columns are apart by {split!r}; put commas there"
+    return _nearest(header) or _known()
+
+
+def _nearest(header: Sequence[str]) -> str | None:
+    """What the form with the most of these columns lacks; spelling and case aside, for a near miss is a miss."""
+    seen = {_plain(name): name for name in header}
+    shares = [(sum(_plain(name) in seen for name in form.needed) / len(form.needed), form) for form in FORMS]
+    share, form = max(shares, key=lambda pair: pair[0])
+    if not share:
+        return None
+    renamed = [(seen[_plain(name)], name) for name in form.needed if name not in header and _plain(name) in seen]
+    absent = [name for name in form.needed if _plain(name) not in seen]
+    todo = [f"rename {', '.join(f'{old!r} to {new!r}' for old, new in renamed)}"] if renamed else []
+    todo += [f"add {', '.join(absent)}"] if absent else []
+    return f"nearest is the form {form.name} ({','.join(form.needed)}): {' and '.join(todo)}"
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def _known() -> str:
     known = "; ".join(",".join(form.needed) for form in FORMS)
     return f"use a JSONL trace or a CSV with the columns {known}"
 

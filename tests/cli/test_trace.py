@@ -130,6 +130,8 @@ def test_synthesize_is_the_same_for_the_same_seed(lone: Pdctl, tmp_path: Path) -
         (("describe", "sample", "--duration-s", "-1"), 2, ("--duration-s", "positive")),
         (("describe", "synthetic:gamma?cvs=3"), 1, ("'cvs'", "did you mean cv?")),
         (("synthesize", "sine", "OUT"), 1, ("'sine'", "synthetic:diurnal")),
+        (("convert", "sample", "OUT.parquet"), 2, ("out.parquet ends in neither .jsonl nor .csv", "--format")),
+        (("synthesize", "poisson", "OUT.csv.zst"), 2, ("out.csv.zst", "--format")),
         (("convert", "none.csv", "OUT"), 1, ("no such trace",)),
         (("convert", "sample", "OUT", "--start-s", "1e9"), 1, ("chosen part",)),
     ],
@@ -137,7 +139,7 @@ def test_synthesize_is_the_same_for_the_same_seed(lone: Pdctl, tmp_path: Path) -
 def test_mistakes_are_one_line(
     lone: Pdctl, tmp_path: Path, line: tuple[str, ...], code: int, words: tuple[str, ...]
 ) -> None:
-    done = lone("trace", *(str(tmp_path / "out") if word == "OUT" else word for word in line))
+    done = lone("trace", *(word.replace("OUT", str(tmp_path / "out")) for word in line))
     assert done.code == code and done.err.startswith("error: ") and done.err.count("\n") == 1
     assert all(word in done.err for word in words) and not list(tmp_path.iterdir())
 

@@ -20,11 +20,12 @@ from orchestrator.cli.trace.options import (
     TraceArgument,
     check_out,
     check_pace,
+    form_for,
     say_notes,
     trace_errors,
 )
 from orchestrator.cli.trace.progress import counted, measuring
-from orchestrator.workload.writer import FileForm, form_of, write_trace
+from orchestrator.workload.writer import FileForm, write_trace
 
 FormatOption = Annotated[
     FileForm | None, typer.Option("--format", help="Form of OUT; by its name if absent.", show_default=False)
@@ -57,10 +58,11 @@ def convert(
 
     check_out(out, force)
     check_pace(rate, duration_s)
+    written = form_for(out, form)
     notes = Notes()
     shape = Shape(trace, requests, rate, seed=seed, start_s=start_s, duration_s=duration_s, skip=skip, tiers=tiers)
     with trace_errors():
         rows = counted(shaped(shape, notes, keep_missing=True, measuring=measuring), "convert")
-        count = write_trace(rows, out, form or form_of(out))
+        count = write_trace(rows, out, written)
     say_notes(notes)
     say(f"{count:,} requests written to {out}")

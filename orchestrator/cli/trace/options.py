@@ -15,6 +15,7 @@ from orchestrator.cli.output import say
 
 if TYPE_CHECKING:
     from orchestrator.workload.notes import Notes
+    from orchestrator.workload.writer import FileForm
 
 TraceArgument = Annotated[
     str,
@@ -67,6 +68,17 @@ def check_pace(rate: float | None, duration_s: float | None) -> None:
     for name, value in (("--rate", rate), ("--duration-s", duration_s)):
         if value is not None and not (value > 0 and (math.isfinite(value) or name == "--rate")):
             raise usage(f"{value:g} is not above 0", name, "give a positive number")
+
+
+def form_for(out: Path, wanted: FileForm | None) -> FileForm:
+    """The form to write: the one that was asked for, else that of the name. Raises CliError for a name of another kind."""
+    from orchestrator.workload.writer import form_of
+
+    suffix = Path(out.name.removesuffix(".gz")).suffix
+    if wanted is None and suffix not in ("", ".jsonl", ".ndjson", ".csv"):
+        what = f"{out.name} ends in neither .jsonl nor .csv (or these with .gz)"
+        raise usage(what, "OUT", "name it so, or say what to write with --format")
+    return wanted or form_of(out)
 
 
 def say_notes(notes: Notes) -> None:

@@ -16,11 +16,12 @@ from orchestrator.cli.trace.options import (
     StartOption,
     check_out,
     check_pace,
+    form_for,
     say_notes,
     trace_errors,
 )
 from orchestrator.cli.trace.progress import counted, measuring
-from orchestrator.workload.writer import form_of, write_trace
+from orchestrator.workload.writer import write_trace
 
 DEFAULT_REQUESTS = 1000
 NAME_HELP = "poisson, gamma or diurnal, with ?parameter=value&…; or servegen:RATES_FILE."
@@ -55,12 +56,13 @@ def synthesize(
 
     check_out(out, force)
     check_pace(rate, duration_s)
+    written = form_for(out, form)
     notes = Notes()
     with trace_errors():
         trace = name if is_drawn(name) else f"synthetic:{name}"
         if requests is None and duration_s is None:
             requests = DEFAULT_REQUESTS
         shape = Shape(trace, requests, rate, seed=seed, start_s=start_s, duration_s=duration_s)
-        count = write_trace(counted(shaped(shape, notes, measuring=measuring), "synthesize"), out, form or form_of(out))
+        count = write_trace(counted(shaped(shape, notes, measuring=measuring), "synthesize"), out, written)
     say_notes(notes)
     say(f"{count:,} requests written to {out}")
