@@ -19,7 +19,10 @@ def replay(
         str | None, typer.Option(metavar="URL", help="OpenAI-compatible endpoint; the running cluster if absent.")
     ] = None,
     trace: Annotated[
-        str, typer.Option(metavar="PATH|sample|synthetic:NAME", help="A trace or generator; see `pdctl trace --help`.")
+        str,
+        typer.Option(
+            metavar="PATH|sample|synthetic:NAME", help="A trace or generator; names: `pdctl trace synthesize --help`."
+        ),
     ] = "sample",
     requests: RequestsOption = None,
     rate: RateOption = None,

@@ -18,7 +18,10 @@ def simulate(
         typer.Option("--file", "-f", metavar="FILE", help="A cluster.yaml; the embedded default if absent."),
     ] = None,
     trace: Annotated[
-        str, typer.Option(metavar="PATH|sample|synthetic:NAME", help="A trace or generator; see `pdctl trace --help`.")
+        str,
+        typer.Option(
+            metavar="PATH|sample|synthetic:NAME", help="A trace or generator; names: `pdctl trace synthesize --help`."
+        ),
     ] = "sample",
     requests: RequestsOption = None,
     rate: RateOption = None,

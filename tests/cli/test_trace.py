@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.workload.lengths import LENGTHS
 from orchestrator.workload.reader import read_trace
 from tests.cli.conftest import Pdctl
 
@@ -142,6 +143,36 @@ def test_mistakes_are_one_line(
     done = lone("trace", *(word.replace("OUT", str(tmp_path / "out")) for word in line))
     assert done.code == code and done.err.startswith("error: ") and done.err.count("\n") == 1
     assert all(word in done.err for word in words) and not list(tmp_path.iterdir())
+
+
+def test_help_explains_generated_traces(lone: Pdctl) -> None:
+    text = " ".join(lone("trace", "synthesize", "--help").out.split())
+    for name in (*LENGTHS, "lengths=2048/64", "tiers=interactive:0.3,batch:0.7", "cv", "period_s", "amplitude"):
+        assert name in text, name
+    for verb in ("simulate", "replay"):
+        assert "pdctl trace synthesize --help" in " ".join(lone(verb, "--help").out.split())
+
+
+FOREIGN = [
+    ("timestamp,ContextTokens,GeneratedTokens", "nearest is the form Azure", "rename 'timestamp' to 'TIMESTAMP'"),
+    (
+        "arrival_s,input_tokens,answer",
+        "nearest is the form Tandem (arrival_s,input_tokens,output_tokens)",
+        "add output_",
+    ),
+    ("arrival_s;input_tokens;output_tokens", "its columns are apart by ';'", "put commas there"),
+    ("when,how,what", "use a JSONL trace or a CSV with the columns", "ContextTokens"),
+]
+
+
+@pytest.mark.parametrize(("header", "nearest", "remedy"), FOREIGN)
+def test_a_form_of_ones_own_is_told_the_nearest(
+    lone: Pdctl, tmp_path: Path, header: str, nearest: str, remedy: str
+) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(f"{header}\n1,2,3\n")
+    done = lone("trace", "describe", file)
+    assert done.code == 1 and done.err.count("\n") == 1 and nearest in done.err and remedy in done.err
 
 
 def test_help_teaches_by_example(lone: Pdctl) -> None:

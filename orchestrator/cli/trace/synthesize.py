@@ -44,10 +44,18 @@ def synthesize(
 ) -> None:
     """Generate a trace and write it in Tandem's own form. The same seed gives the same file.
 
-    Parameters: lengths=azure-code or 2048/64 or sharegpt:0.6,ldc:0.4; tiers=interactive:0.3,batch:0.7; rotate_s; rate; gamma: cv;
-    diurnal: period_s, amplitude. A wrong one lists what there is.
+    NAME says how requests arrive: poisson; gamma with cv (spread of the gaps: 1 is poisson, 3 is bursty); diurnal with period_s and
+    amplitude. As `--trace synthetic:NAME` the other commands take the same names.
 
-    Example: pdctl trace synthesize 'gamma?cv=3&tiers=a:0.3,b:0.7' load.jsonl
+    lengths=2048/64 is a prompt and an output of that many tokens. lengths=NAME draws them as published traces have them: azure-code,
+    azure-conversation (if absent), mooncake, ldc, arxiv, sharegpt, long-chat, reasoning. lengths=sharegpt:0.6,ldc:0.4 mixes them.
+
+    tiers=interactive:0.3,batch:0.7 gives each request a tier of the cluster.yaml with that weight; with rotate_s the weights move on
+    after so many seconds. rate is requests per second. A wrong name or parameter lists what there is.
+
+    Example: pdctl trace synthesize 'gamma?cv=3&lengths=azure-code&rate=5' load.jsonl
+
+    Example: pdctl trace synthesize 'poisson?lengths=2048/64&tiers=interactive:0.3,batch:0.7' load.jsonl --requests 5000
     """
     from orchestrator.workload.notes import Notes
     from orchestrator.workload.selection import shaped
