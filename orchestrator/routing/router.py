@@ -51,6 +51,7 @@ class Router:
         self.prefix = PrefixIndex()
         self.view = ClusterView.empty([])
         self._clock = clock
+        self._block_tokens = 0
         self._rows: dict[str, int] = {}
         self._foreign: dict[str, _Foreign] = {}
         # When each row last pushed; infinity before its first push, which leaves its age at 0.
@@ -87,6 +88,7 @@ class Router:
         view.running[row], view.waiting[row] = report.running, report.waiting
         view.kv_total_blocks[row], view.block_tokens[row] = report.total_blocks, report.block_tokens
         view.step_time_s[row] = report.step_time_s
+        self._block_tokens = self._block_tokens or report.block_tokens
         own, foreign = self.ledger.load(name), self._foreign.setdefault(name, _Foreign())
         foreign.prefill_tokens = max(0, report.prefill_tokens - own.prefill_tokens)
         foreign.context_tokens = max(0, report.context_tokens - own.context_tokens)
@@ -115,7 +117,9 @@ class Router:
         prefill = request.prompt_tokens if phase is Role.PREFILL else 0
         context = request.prompt_tokens if phase is Role.DECODE else 0
         blocks = -(-(request.prompt_tokens + 1) // block_tokens)
-        self.settle(request.request_id, phase)
+        before = self.ledger.drop(request.request_id, phase)
+        if before is not None and before != worker:
+            self._refresh(before)
         self.ledger.put(request.request_id, Entry(worker, phase, prefill, context, blocks))
         self._refresh(worker)
 
@@ -131,8 +135,7 @@ class Router:
 
     def block_tokens(self) -> int:
         """Block size of the cluster's workers; 16 while none has reported."""
-        sizes = self.view.block_tokens
-        return int(np.maximum.reduce(sizes, initial=0)) or 16
+        return self._block_tokens or 16
 
     def stamp(self) -> None:
         """Bring the clock and the age of every report in the view up to date."""

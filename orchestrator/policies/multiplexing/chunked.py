@@ -11,6 +11,7 @@ Source: Sarathi-Serve (OSDI '24), section 4.2: stall-free batching.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.core.decisions import IterationPlan, Reason
 from orchestrator.policies.policy import parameter, policy
@@ -25,5 +26,10 @@ class Chunked:
     min_prefill_tokens: int = parameter("prompt tokens that an iteration always allows", 16, minimum=1, maximum=2**20)
 
     def plan(self, decode_tokens: int, waiting_prefill_tokens: int) -> IterationPlan:
-        left = max(self.budget_tokens - decode_tokens, self.min_prefill_tokens)
-        return IterationPlan(left, Reason.TOKEN_BUDGET, valid_steps=0)
+        return _plan(max(self.budget_tokens - decode_tokens, self.min_prefill_tokens))
+
+
+@lru_cache(maxsize=4096)
+def _plan(prefill_budget_tokens: int) -> IterationPlan:
+    """Plans repeat with the size of the batch; making one takes longer than finding it."""
+    return IterationPlan(prefill_budget_tokens, Reason.TOKEN_BUDGET, valid_steps=0)

@@ -37,7 +37,7 @@ class LeastLoad:
         row = lightest(rows, worker_load_tokens(view, rows), self._prefill_turn)
         self._prefill_turn += 1
         reason = forced or (Reason.ONLY_CANDIDATE if rows.size == 1 else Reason.LEAST_LOAD)
-        return placement(row, view, reason, f"{view.outstanding_prefill_tokens[row]} prompt tokens waiting")
+        return placement(row, view, reason, f"{int(view.outstanding_prefill_tokens[row])} prompt tokens waiting")
 
     def place_decode(self, request: RequestView, view: ClusterView, prefill_worker: int | None) -> Placement:
         found = decode_candidates(request, view, prefill_worker)
@@ -46,5 +46,5 @@ class LeastLoad:
         rows, _ = found
         row = lightest(rows, decode_load_tokens(view, rows), self._decode_turn)
         self._decode_turn += 1
-        detail = f"{view.kv_used_blocks[row]} of {view.kv_total_blocks[row]} KV blocks in use"
+        detail = f"{int(view.kv_used_blocks[row])} of {int(view.kv_total_blocks[row])} KV blocks in use"
         return Placement(row, Reason.ONLY_CANDIDATE if rows.size == 1 else Reason.LEAST_LOAD, detail)
