@@ -10,7 +10,7 @@ from orchestrator.report import page_tables as tables
 from orchestrator.report.columns import Columns
 from orchestrator.report.outcome import Outcome
 from orchestrator.report.page_latency import latency_plots
-from orchestrator.report.page_sweep import Sweep, sweep_plots
+from orchestrator.report.page_sweep import Sweep, shared_bounds, sweep_plots
 from orchestrator.report.page_workers import worker_plots
 from orchestrator.report.timeline import Timeline
 
@@ -36,14 +36,15 @@ def page(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = files("orchestrator.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     whole, panels = worker_plots(timeline, _pools(document)) if timeline else ([], [])
+    columns = Columns.of(outcomes)
     counts = document.get("decisions", {}) if decisions is None else decisions
     # Plots escape what they show; all else is escaped by the template.
     return environment.from_string(text).render(
         title=_title(document),
         tiles=tables.tiles(document),
         latencies=tables.latencies(document),
-        plots=[Markup(p) for p in latency_plots(Columns.of(outcomes))],
-        sweep=[Markup(p) for p in sweep_plots(sweep or (), axis)],
+        plots=[Markup(p) for p in latency_plots(columns)],
+        sweep=[Markup(p) for p in sweep_plots(sweep or (), axis, shared_bounds(columns))],
         axis=axis,
         at=next((str(value) for value, of in sweep or () if of is document), ""),
         whole=[Markup(p) for p in whole],

@@ -98,6 +98,16 @@ class Plot:
             f'text-anchor="{"end" if left else "start"}">{escape(text)}</text>'
         )
 
+    def bound(self, value: float, text: str) -> None:
+        """A horizontal line at `value` with `text` at its left, below it where the plot ends."""
+        at = float(self.y(value))
+        y = at + 14 if at < TOP + 18 else at - 5
+        self._parts.append(
+            f'<line class="mark" x1="{self.x.start}" x2="{self.x.end}" y1="{_px(at)}" y2="{_px(at)}">'
+            f"<title>{escape(text)}</title></line>"
+            f'<text class="marked" x="{self.x.start + 5}" y="{_px(y)}">{escape(text)}</text>'
+        )
+
     def svg(self) -> str:
         """The plot."""
         return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.label)}">{"".join(self._parts)}</svg>'

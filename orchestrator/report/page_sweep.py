@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from orchestrator.report.columns import Columns
 from orchestrator.report.page_scale import Floats, number, percent, seconds, upper
 from orchestrator.report.page_svg import Plot, Ticks, figure
+
+# A bound this many times as high as all that was measured would flatten it.
+FAR = 4.0
 
 # The value that was varied (requests per second, or a setting of any kind), and the report of that run.
 Sweep = Sequence[tuple[Any, Mapping[str, Any]]]
 
 
-def sweep_plots(sweep: Sweep, axis: str = "rate") -> list[str]:
+def shared_bounds(columns: Columns) -> dict[str, float]:
+    """`ttft_s` and `tpot_s`, each where all requests that have such a bound have the same one."""
+    found = {}
+    for key, bounds in (("ttft_s", columns.ttft_slo_s), ("tpot_s", columns.tpot_slo_s)):
+        distinct = np.unique(bounds[~np.isnan(bounds)])
+        if len(distinct) == 1:
+            found[key] = float(distinct[0])
+    return found
+
+
+def sweep_plots(sweep: Sweep, axis: str = "rate", bounds: Mapping[str, float] | None = None) -> list[str]:
     """Goodput, attainment and tail latency against the values of the sweep; nothing for an empty one.
 
-    Values that are not all numbers stand side by side in the order given.
+    `bounds` are the SLO of every run, as `shared_bounds` finds them; a sweep of tiers has none. Values that are
+    not all numbers stand side by side in the order given.
     """
     if not sweep:
         return []
+    slo = {} if bounds is None or axis.removeprefix("spec.").startswith("tiers") else bounds
     title = "offered rate, requests/s" if axis == "rate" else axis
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value, _ in sweep)
     if numeric:
@@ -32,7 +49,7 @@ def sweep_plots(sweep: Sweep, axis: str = "rate") -> list[str]:
         x = np.arange(len(sweep), dtype=np.float64)
         ticks = [(float(i), _short(str(value))) for i, (value, _) in enumerate(sweep)]
         span = (-0.5, len(sweep) - 0.5)
-    return _Plots([document for _, document in sweep], x, span, ticks, title, axis).all()
+    return _Plots([document for _, document in sweep], x, span, ticks, title, axis, slo).all()
 
 
 def _short(text: str) -> str:
@@ -48,9 +65,10 @@ class _Plots:
         ticks: Ticks | None,
         title: str,
         axis: str,
+        slo: Mapping[str, float],
     ) -> None:
         self.documents, self.x, self.span, self.ticks = documents, x, span, ticks
-        self.title, self.axis = title, axis
+        self.title, self.axis, self.slo = title, axis, slo
 
     def all(self) -> list[str]:
         """The figures that have something to show."""
@@ -82,7 +100,11 @@ class _Plots:
         known = np.concatenate([self._known(y)[1] for _, _, y in lines])
         if not len(known):
             return ""
-        plot = self._plot(name, upper(float(known.max())), seconds)
+        highest, bound = float(known.max()), self.slo.get(key, math.inf)
+        is_near = bound < FAR * highest
+        plot = self._plot(name, upper(max(highest, bound) if is_near else highest), seconds)
+        if is_near:
+            plot.bound(bound, f"SLO {seconds(bound)}")
         for point, colour, y in lines:
             plot.line(*self._known(y), colour, f"{name} {point}", dots=True)
         return figure(name, plot.svg(), f"against {self.axis}", [(point, colour) for point, colour, _ in lines])

@@ -70,7 +70,7 @@ def _front_door(queue: Series, end_s: float) -> str:
     title = "waiting at the front door"
     plot = Plot(f"{title} over time", (0, end_s), (0, top), seconds, number, x_title="time")
     _step_line(plot, queue, end_s, KINDS[0][2], title)
-    return figure(title.capitalize(), plot.svg(), "requests that no worker has yet")
+    return figure(title.capitalize(), plot.svg(), "requests without a worker")
 
 
 def _step_line(plot: Plot, series: Series, end_s: float, colour: int, title: str) -> None:

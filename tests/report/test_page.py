@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.report.columns import Columns
 from orchestrator.report.document import Run, report
 from orchestrator.report.outcome import Outcome, Verdict
 from orchestrator.report.page import page
 from orchestrator.report.page_latency import POINTS, cdf
 from orchestrator.report.page_scale import Scale, number, seconds, upper
+from orchestrator.report.page_sweep import shared_bounds
 from orchestrator.report.timeline import FRONT_DOOR, Series, Timeline
 from tests.report.documents import outcomes, simulated, timeline
 
@@ -169,6 +171,18 @@ def test_sweep_of_a_setting() -> None:
     html = page(sweep[1][1], outcomes(), None, sweep, axis="policies.routing")
     assert "Against policies.routing" in html and "The run at policies.routing round_robin" in html
     assert re.search(r">least_load</text>", html) and "goodput: 8.83 at least_load" in html
+
+
+def test_a_sweep_shows_the_bounds_that_all_requests_share() -> None:
+    sweep = [(1.0, simulated()), (2.0, simulated(seed=2))]
+    marked = page(sweep[1][1], outcomes(), None, sweep)
+    assert marked.count('text class="marked"') == page(simulated(), outcomes()).count('text class="marked"') + 2
+    tiers = page(sweep[1][1], outcomes(), None, sweep, axis="tiers.default.ttftMs")
+    assert tiers.count('text class="marked"') == page(simulated(), outcomes()).count('text class="marked"')
+    one, other = outcomes()[0], dataclasses.replace(outcomes()[0], ttft_slo_s=9.0)
+    assert one.ttft_slo_s is not None and one.tpot_slo_s is not None
+    assert shared_bounds(Columns.of([one])) == {"ttft_s": one.ttft_slo_s, "tpot_s": one.tpot_slo_s}
+    assert shared_bounds(Columns.of([one, other])) == {"tpot_s": one.tpot_slo_s}
 
 
 def test_size_of_a_large_run() -> None:
