@@ -12,7 +12,7 @@ import typer
 
 from orchestrator.cli.config.files import load_file
 from orchestrator.cli.errors import CliError, ExitCode, usage
-from orchestrator.cli.files import write_text
+from orchestrator.cli.files import written_first
 from orchestrator.cli.output import Form, Table, dump, say
 from orchestrator.cli.overrides import assignment, overridden
 from orchestrator.cli.report_table import print_report
@@ -53,17 +53,17 @@ def _single(order: Order, cluster: Cluster) -> None:
         say(f"interrupted after {stop.requests:,} requests; nothing written")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     document = result.document
-    # What took long shows even where it cannot be written.
-    if order.output is Form.TABLE:
-        print_report(document)
-    else:
-        print(dump(document, order.output), flush=True)
-    if order.report is not None:
-        _write(order.report, document, result)
-    if order.chrome is not None:
-        from orchestrator.report.chrome import chrome
+    with written_first() as files:
+        if order.report is not None:
+            files.write(order.report, _page_or_json(order.report, document, result))
+        if order.chrome is not None:
+            from orchestrator.report.chrome import chrome
 
-        write_text(order.chrome, json.dumps(chrome(result.timeline), separators=(",", ":")))
+            files.write(order.chrome, json.dumps(chrome(result.timeline), separators=(",", ":")))
+        if order.output is Form.TABLE:
+            print_report(document)
+        else:
+            print(dump(document, order.output), flush=True)
     if not document["requests"]["completed"]:
         first = next(iter(document["errors"]), "unknown")
         raise CliError("no request completed", f"most often: {first}", "give the cluster more workers or time")
@@ -93,26 +93,26 @@ def _publish(order: Order, sweep: Sweep, points: Points) -> None:
         return
     documents = [(value, result.document) for value, result in points]
     found = {"sweep": sweep.key, "points": [{"value": value, "report": document} for value, document in documents]}
-    if order.output is not Form.TABLE:
-        print(dump(found, order.output), flush=True)
-    else:
-        figures = ("GOODPUT", "IN SLO", "REQUESTS/S", "TTFT P50", "TTFT P99", "TPOT P50", "TPOT P99")
-        headers = [sweep.key.upper(), *figures, "FAILED", "REJECTED"]
-        Table(headers).print([_row(value, document) for value, document in documents])
-    if order.report is not None:
-        _write(order.report, found, points[-1][1], documents)
+    with written_first() as files:
+        if order.report is not None:
+            files.write(order.report, _page_or_json(order.report, found, points[-1][1], documents))
+        if order.output is Form.TABLE:
+            figures = ("GOODPUT", "IN SLO", "REQUESTS/S", "TTFT P50", "TTFT P99", "TPOT P50", "TPOT P99")
+            headers = [sweep.key.upper(), *figures, "FAILED", "REJECTED"]
+            Table(headers).print([_row(value, document) for value, document in documents])
+        else:
+            print(dump(found, order.output), flush=True)
 
 
-def _write(
+def _page_or_json(
     file: Path, document: Any, result: Result, sweep: Sequence[tuple[Any, dict[str, Any]]] | None = None
-) -> None:
-    if file.suffix == ".html":
-        from orchestrator.report.page import page
+) -> str:
+    if file.suffix != ".html":
+        return dump(document, "json")
+    from orchestrator.report.page import page
 
-        axis = "rate" if sweep is None else document["sweep"]
-        write_text(file, page(result.document, result.outcomes, result.timeline, sweep, axis=axis))
-    else:
-        write_text(file, dump(document, "json"))
+    axis = "rate" if sweep is None else document["sweep"]
+    return page(result.document, result.outcomes, result.timeline, sweep, axis=axis)
 
 
 def _row(value: Any, document: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,16 @@ def test_a_full_output_is_one_line() -> None:
             done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 1
         assert done.stderr == "error: cannot write the output: no space left on device; choose another place\n"
+
+
+def test_a_reader_that_leaves_early_does_not_cost_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "r.html"
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-c", "from orchestrator.cli.main import main; main()", *SMALL.split(), "--report", page]
+    done = subprocess.run(line, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "") and page.read_text().lower().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("option", ["--report", "--chrome"])
