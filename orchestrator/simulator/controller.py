@@ -87,7 +87,7 @@ class Controller:
             del self._draining[worker]
             if worker.alive:
                 worker.alive = False
-                worker.meter.died_s = now_s
+                worker.meter.died_s, worker.meter.drained = now_s, True
         return events
 
     def _move(self, move: Move, now_s: float) -> Events:

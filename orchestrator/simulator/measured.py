@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.core.cluster import WorkerState
 from orchestrator.core.request import RequestState
 from orchestrator.performance.cost import hourly_cost
 from orchestrator.report.document import Kv, WeightedItl
 from orchestrator.report.outcome import Outcome, Verdict
-from orchestrator.report.timeline import Series, Span, Timeline
+from orchestrator.report.timeline import FRONT_DOOR, Series, Span, Timeline
 from orchestrator.simulator.cluster import Member, SimulatedCluster
 from orchestrator.simulator.job import Job
 
@@ -82,7 +83,7 @@ def _row(member: Member, end_s: float) -> dict[str, Any]:
         "role": str(member.role),
         "hardware": device.hardware.name,
         "devices": device.devices,
-        "state": "ready" if worker.alive else "dead",
+        "state": str(WorkerState.READY if worker.alive else WorkerState.DRAINED if meter.drained else WorkerState.DEAD),
         "requests": meter.requests,
         "prefill_tokens": meter.prefill_tokens,
         "reused_tokens": worker.prompts.reused_tokens,
@@ -108,6 +109,8 @@ def timeline(simulated: SimulatedCluster) -> Timeline:
         rows = list(meter.samples.rows)
         if member.worker.alive:
             rows.append(meter.state(member.worker, max(rows[-1][0], simulated.loop.now_s)))
+        elif meter.died_s is not None:
+            rows.append((max(rows[-1][0], meter.died_s), 0, 0, 0.0))
         table = np.array(rows, np.float64)
         name = _unique(member, series)
         series[name] = {
@@ -120,7 +123,7 @@ def timeline(simulated: SimulatedCluster) -> Timeline:
             arguments = {"decoding": requests, "steps": steps, "prompt_tokens": tokens}
             spans.append(Span(name, f"{kind} x{steps}" if steps > 1 else kind, kind, start_s, seconds, arguments))
     door = np.array([*simulated.front_door.samples.rows, (simulated.loop.now_s, 0, 0, 0.0)], np.float64)
-    series["front door"] = {"queue": Series(door[:, 0], door[:, 1])}
+    series[FRONT_DOOR] = {"queue": Series(door[:, 0], door[:, 1])}
     for source, target, start_s, seconds, size in simulated.transfers:
         spans.append(Span(target, f"KV from {source}", "transfer", start_s, seconds, {"bytes": size}))
     return Timeline(series, spans)

@@ -33,6 +33,7 @@ class Meter:
         self.due_s = phase_s
         self.status = Report(0, 0, 0, 0, 0, 0, 0, 0.0)
         self.died_s: float | None = None
+        self.drained = False
         self._device = device
         self._heartbeat_s = heartbeat_s
         self._phase_s = phase_s
