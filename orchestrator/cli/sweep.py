@@ -29,7 +29,7 @@ def parse(text: str) -> Sweep:
     key = key.strip()
     if not equals or not key or not listed.strip():
         raise usage(f"{text!r} sweeps nothing", "--sweep", HELP)
-    values = _range(listed) if ":" in listed else tuple(yaml.safe_load(f"[{listed}]"))
+    values = _range(listed) if ":" in listed else _list(listed)
     if not 0 < len(values) <= MOST:
         raise usage(f"{text!r} has {len(values)} values", "--sweep", f"give 1 to {MOST}")
     for value in values if key == RATE else ():
@@ -48,6 +48,13 @@ def _range(text: str) -> tuple[Any, ...]:
     count = min(MOST + 1, math.floor((stop - start) / step + 1e-9) + 1)
     values = (round(start + i * step, 9) for i in range(count))
     return tuple(int(value) if value.is_integer() else value for value in values)
+
+
+def _list(text: str) -> tuple[Any, ...]:
+    try:
+        return tuple(yaml.safe_load(f"[{text}]"))
+    except yaml.YAMLError:
+        raise usage(f"{text!r} is no list of values", "--sweep", HELP) from None
 
 
 def _no_range(text: str) -> CliError:

@@ -185,7 +185,8 @@ class Dispatcher:
         self.router.forget_cache(link.name)
         self.router.set_accepts(link.name, False)
         self._metrics.worker_gone(link.name)
-        for flight in list(self._flights.values()):
+        # Each goes to the head of the queue, so the oldest goes last.
+        for flight in reversed(list(self._flights.values())):
             if link.name in flight.workers():
                 self._retry(flight, "worker_lost", f"lost worker {link.name}: {why}")
         self.pump()

@@ -79,8 +79,8 @@ class Router:
             self.prefix.removed(self._rows[name], removed)
             self.prefix.stored(self._rows[name], stored)
 
-    def report(self, name: str, report: Report) -> None:
-        """Take in a push of a worker."""
+    def report(self, name: str, report: Report, at_s: float | None = None) -> None:
+        """Take in what a worker pushed at `at_s` (None: at this moment)."""
         if name not in self._rows:
             return
         row = self._rows[name]
@@ -93,15 +93,12 @@ class Router:
         foreign.prefill_tokens = max(0, report.prefill_tokens - own.prefill_tokens)
         foreign.context_tokens = max(0, report.context_tokens - own.context_tokens)
         foreign.blocks = max(0, report.used_blocks - own.blocks)
-        self._pushed_s[row] = self._clock()
-        view.age_s[row] = view.time_s - self._pushed_s[row]
+        self._aged(row, at_s)
         self._refresh(name)
 
-    def unchanged(self, name: str) -> None:
-        """A worker that holds nothing has pushed what it pushed before: only the age of its row changes."""
-        row = self._rows[name]
-        self._pushed_s[row] = self._clock()
-        self.view.age_s[row] = self.view.time_s - self._pushed_s[row]
+    def unchanged(self, name: str, at_s: float | None = None) -> None:
+        """As `report`, from a worker that holds nothing and has said so before: only the age of its row changes."""
+        self._aged(self._rows[name], at_s)
 
     def place_prefill(self, request: RequestView) -> Placement:
         self.stamp()
@@ -144,6 +141,11 @@ class Router:
             return
         self.view.time_s = now_s
         np.maximum(now_s - self._pushed_s, 0.0, out=self.view.age_s)
+
+    def _aged(self, row: int, at_s: float | None) -> None:
+        pushed_s = self._clock() if at_s is None else at_s
+        self._pushed_s[row] = pushed_s
+        self.view.age_s[row] = max(0.0, self.view.time_s - pushed_s)
 
     def _refresh(self, name: str) -> None:
         row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name, _NOBODY)

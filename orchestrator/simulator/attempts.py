@@ -133,6 +133,7 @@ class Attempts:
     def _pulled(self, job: Job, attempt: int, now_s: float) -> Events:
         assert job.attempt == attempt and job.prefill is not None and job.decode is not None
         source, job.prefill, job.leased, job.transfer = job.prefill, None, False, None
+        self._roster.hear_of(source, now_s)
         self._router.settle(job.view.request_id, Role.PREFILL)
         job.state = advance(job.state, RequestState.DECODING)
         job.reserved = False
@@ -148,6 +149,9 @@ class Attempts:
 
     def leave(self, job: Job, now_s: float, except_worker: Worker | None = None) -> Events:
         """Forget where it ran, and have its workers forget it."""
+        workers = dict.fromkeys(worker for worker in (job.prefill, job.decode) if worker is not None)
+        for worker in workers:
+            self._roster.hear_of(worker, now_s)
         self._router.settle(job.view.request_id)
         self._undecided.pop(job, None)
         events = list[tuple[float, Action]]()
@@ -155,10 +159,9 @@ class Attempts:
             events += job.migration.abort(now_s, stays=False)
         if job.transfer is not None:
             events += self._network.cancel(job.transfer, now_s)
-        workers = {job.prefill: None, job.decode: None}
         job.prefill = job.decode = job.transfer = None
         job.leased = job.reserved = job.attached = False
         for worker in workers:
-            if worker is not None and worker.alive and worker is not except_worker:
+            if worker.alive and worker is not except_worker:
                 events += worker.cancel(job, now_s)
         return events

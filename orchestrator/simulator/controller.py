@@ -50,7 +50,6 @@ class Controller:
         make_worker: Callable[[Role, str | None], Worker],
     ) -> None:
         self.migrations: list[Migration] = []
-        self.role_changes = 0
         self._front_door = front_door
         self._router = front_door.router
         self._network = network
@@ -96,13 +95,12 @@ class Controller:
         job = self._front_door.find(move.request_id)
         if job is None or not Migration.possible(job, target):
             return NOTHING
-        migration = Migration(job, target, self._router, self._network)
+        migration = Migration(job, target, self._router, self._front_door.roster, self._network)
         self.migrations.append(migration)
         return migration.start(now_s)
 
     def _change_role(self, change: RoleChange, now_s: float) -> Events:
         """Takes effect for what is placed from here on; what runs stays."""
-        self.role_changes += 1
         name = self._router.view.names[change.worker]
         self._router.set_worker(name, change.role, bool(self._router.view.accepts[change.worker]))
         return self._front_door.pump(now_s)

@@ -157,9 +157,10 @@ class _Held:
     held_blocks: Ints
 
     def matches(self, block_hashes: BlockHashes, n_workers: int) -> Ints:
-        asked = n_workers == len(self.held_blocks) and np.array_equal(block_hashes, self.request.block_hashes)
-        assert asked, "a routing policy asked for the prefix of another request than it was to place"
-        return self.held_blocks.copy()
+        asked = len(block_hashes)
+        known = n_workers == len(self.held_blocks) and np.array_equal(block_hashes, self.request.block_hashes[:asked])
+        assert known, "a routing policy asked for the prefix of another request than it was to place"
+        return np.minimum(self.held_blocks, asked)
 
 
 def _compare(entry: Decision, replayed: Placement | Admission, report: RecordReport) -> None:

@@ -174,6 +174,7 @@ class FrontDoor:
             return [*worker.release(job, now_s), *self.finished(job, worker, now_s)]
         if job.decode is worker:
             if job.state is RequestState.PREFILLING:
+                self.roster.hear_of(worker, now_s)
                 self.router.settle(job.view.request_id, Role.PREFILL)
                 job.state = advance(job.state, RequestState.DECODING)
                 job.prefill = None
@@ -204,7 +205,8 @@ class FrontDoor:
         for migration in [job.migration for job in self.active if job.migration is not None]:
             if migration.target is worker:
                 events += migration.abort(now_s)
-        for job in [job for job in self.active if worker in (job.prefill, job.decode)]:
+        # Each goes to the head of the queue, so the oldest goes last.
+        for job in reversed([job for job in self.active if worker in (job.prefill, job.decode)]):
             events += self.retry(job, now_s, pump=False)
         return [*events, *self.pump(now_s)]
 

@@ -34,6 +34,7 @@ class Meter:
         self.status = Report(0, 0, 0, 0, 0, 0, 0, 0.0)
         self.died_s: float | None = None
         self.drained = False
+        self.status_s = 0.0
         self._device = device
         self._heartbeat_s = heartbeat_s
         self._phase_s = phase_s
@@ -46,11 +47,11 @@ class Meter:
         """To be called before the worker changes, and by whoever wants its `status`, where `now_s` is past `due_s`."""
         if not self._heartbeat_s:
             self.beat += 1
-            self.status = self._status(worker, now_s)
+            self.status, self.status_s = self._status(worker, now_s), now_s
             return
         self.beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
         at_s = self._phase_s + self.beat * self._heartbeat_s
-        self.due_s = at_s + self._heartbeat_s
+        self.due_s, self.status_s = at_s + self._heartbeat_s, at_s
         if not (self._rested and worker.is_idle):
             self.status = self._status(worker, at_s)
             self._rested = worker.is_idle
@@ -105,7 +106,7 @@ class Meter:
             self._step_s = seconds / steps
             if it.line is not None:
                 self.steps.run(steps, it.line, it.context_tokens, it.requests, it.factor)
-            elif end_s == it.end_s:
+            else:
                 self.steps.single(seconds)
         if self.spans is not None:
             self.spans.append((it.start_s, seconds, it.requests, steps, sum(tokens for _, tokens in it.chunks)))

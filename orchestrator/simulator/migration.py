@@ -9,18 +9,20 @@ from orchestrator.simulator.job import Job
 from orchestrator.simulator.kv import Holding
 from orchestrator.simulator.loop import NOTHING, Action, Events
 from orchestrator.simulator.network import Network, Transfer
+from orchestrator.simulator.roster import Roster
 from orchestrator.simulator.worker import Worker
 
 
 class Migration:
     """`reserving → copying → switching → done`, or aborted at any point, which leaves the request on its source. Source: ARES §6."""
 
-    def __init__(self, job: Job, target: Worker, router: Router, network: Network) -> None:
+    def __init__(self, job: Job, target: Worker, router: Router, roster: Roster, network: Network) -> None:
         assert job.decode is not None
         self._job = job
         self._source = job.decode
         self.target = target
         self._router = router
+        self._roster = roster
         self._network = network
         self._copied_blocks = 0
         self._transfer: Transfer | None = None
@@ -80,6 +82,8 @@ class Migration:
         job, target = self._job, self.target
         job.migration, job.decode, self._tail, self._transfer = None, target, None, None
         self.completed = True
+        for worker in (self._source, target):
+            self._roster.hear_of(worker, now_s)
         self._router.account(job.view, target.name, Role.DECODE)
         target.meter.requests += 1
         return [*self._source.release(job, now_s), *target.attach(job, now_s)]

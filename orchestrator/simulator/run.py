@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from orchestrator.simulator.scenario import Scenario, scenario
 from orchestrator.workload.schedule import Planned
 
 Progress = Callable[[int, float], None]
-"""Called now and then with the requests that are over and the simulated time in seconds."""
+"""Called every `PROGRESS_EVENTS` events with the requests that are over and the simulated time in seconds."""
+PROGRESS_EVENTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,14 @@ def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Optio
     wall_s, cpu_s = time.monotonic(), time.process_time()
     simulated = SimulatedCluster(what, options.seed, options.faults, spans=options.spans)
     door, loop = simulated.front_door, simulated.loop
-    loop.push(
-        door.open(_watched(jobs(planned, what.spec, what.block_tokens, what.max_tokens), simulated, options.progress))
-    )
-    checked = loop.events
+    loop.push(door.open(jobs(planned, what.spec, what.block_tokens, what.max_tokens)))
+    told, check_every = options.progress, options.check_every
 
     def is_over() -> bool:
-        nonlocal checked
-        if options.check_every and loop.events - checked >= options.check_every:
-            checked = loop.events
+        if check_every and loop.events % check_every == 0:
             simulated.check()
+        if told is not None and loop.events % PROGRESS_EVENTS == 0:
+            told(len(door.over), loop.now_s)
         return door.exhausted and not door.active
 
     loop.run(is_over)
@@ -95,13 +94,6 @@ def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Optio
     document = report(found, run, itl(simulated))
     document["wall_s"], document["cpu_s"] = time.monotonic() - wall_s, time.process_time() - cpu_s
     return Result(document, found, timeline(simulated), simulated)
-
-
-def _watched(arriving: Iterator[Any], simulated: SimulatedCluster, progress: Progress | None) -> Iterator[Any]:
-    for count, job in enumerate(arriving):
-        if progress is not None and count % 256 == 0:
-            progress(len(simulated.front_door.over), simulated.loop.now_s)
-        yield job
 
 
 def _names(what: Scenario) -> dict[str, str]:

@@ -119,25 +119,20 @@ class Worker:
         self.departing[job] = then
         return self.wake(now_s)
 
-    def kill(self, now_s: float) -> list[Job]:
-        """Die; returns the requests that were here, by age."""
+    def kill(self, now_s: float) -> None:
+        """Die, and everything here with it."""
         self.halt(now_s)
-        held = (*self.decoding.jobs, *self.prompts.prefilling, *self.leases, *self.reservations)
-        jobs = {*held, *self.prompts.waiting, *(job for job, _ in self.ready)}
         self.alive = False
         self._version += 1
         self._iteration = None
         self.kv.clear()
-        step = self.decoding.step
         self.decoding = Decoding(self.kv)
-        self.decoding.step = step
         self.prompts.clear()
         self.ready.clear()
         for holdings in (self.leases, self.reservations):
             holdings.clear()
         self.departing.clear()
         self.cancelled.clear()
-        return sorted(jobs, key=lambda job: job.order)
 
     def halt(self, now_s: float) -> None:
         """Stop in the middle of an iteration: count what has been done. The worker can only be killed, or looked at, after this."""

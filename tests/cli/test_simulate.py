@@ -70,6 +70,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ("simulate --sweep rate=", 2, "sweeps nothing"),
     ("simulate --sweep rate=0,1", 2, "rate 0 is not above 0"),
     ("simulate --sweep rate=1:x:1", 2, "no range"),
+    ("simulate --sweep rate=1,]", 2, "no list of values"),
     ("simulate --sweep rate=1:1000:1", 2, "give 1 to 200"),
     ("simulate --fail decode-0", 2, "WORKER@SECONDS"),
     ("simulate --fail decode-9@3", 2, "there is no worker 'decode-9'; --fail; use one of prefill-0"),

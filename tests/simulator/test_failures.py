@@ -14,7 +14,7 @@ from orchestrator.core.decisions import Reason
 from orchestrator.policies.scaling.base import Resize
 from orchestrator.report.outcome import Verdict
 from orchestrator.simulator.controller import Fault
-from orchestrator.simulator.run import Result
+from orchestrator.simulator.run import Options, Result, simulate
 from orchestrator.workload.schedule import Planned
 from tests.simulator.builders import ADVERSARIES, World, run_world, spec
 
@@ -106,3 +106,19 @@ def test_a_draining_worker_that_dies_has_died_then() -> None:
         result = run([("both", 2)], faults=(Fault("both0-1", 0.042),), adverse=frozenset({"scaling"}))
     assert completed(result) == len(TRACE)
     assert result.document["workers"][1]["alive_s"] == pytest.approx(0.042)
+
+
+def test_what_a_dead_worker_had_is_served_again_oldest_first() -> None:
+    trace = [(0.001 * i, 30, 1) for i in range(6)]
+    result = run([("both", 1)], faults=(Fault("both0-0", 0.0055, 0.02),), trace=trace)
+    first = {job.order: job.first_token_s for job in result.cluster.front_door.over}
+    assert completed(result) == 6 and list(first) == sorted(first, key=lambda order: (first[order], order))
+
+
+def test_progress_is_told_while_the_last_requests_run() -> None:
+    told: list[tuple[int, float]] = []
+    cluster = spec([("prefill", 1), ("decode", 1)], engine={"kv_blocks": 400})
+    planned = [Planned(i, 0.0, 64, 40) for i in range(400)]
+    result = simulate(cluster, planned, Options(progress=lambda done, at_s: told.append((done, at_s))))
+    assert completed(result) == 400 and told == sorted(told)
+    assert len(told) > 1 and told[-1][1] > 0.5 * result.document["duration_s"]
