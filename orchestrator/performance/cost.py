@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -95,17 +95,3 @@ def hourly_cost(hardware: Hardware, devices: int = 1, rule: Amortisation = Amort
     hours = rule.years * HOURS_PER_YEAR * rule.utilization
     electricity = (hardware.tdp_w or 0.0) / 1000 * rule.usd_per_kwh
     return HourlyCost(devices * (hardware.price_usd * rule.markup / hours + electricity), Basis.AMORTISED)
-
-
-def run_cost_usd(workers: Sequence[tuple[HourlyCost | None, float]]) -> float | None:
-    """Cost of a run: (cost per hour, seconds that it was held) of each worker; None where one is unknown."""
-    if any(cost is None for cost, _ in workers):
-        return None
-    return sum(cost.usd * seconds / 3600 for cost, seconds in workers if cost is not None)
-
-
-def _known(hardware: Hardware, value: float | None, field: str) -> float:
-    if value is None:
-        do = f"leave the device out of cost planning, or set {field} in a catalog of your own"
-        raise CatalogError(f"{field} is unknown", f"hardware {hardware.name}", do)
-    return value

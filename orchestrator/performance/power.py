@@ -116,8 +116,3 @@ def best_clock_mhz(static_w: float, dynamic_w: float, alpha: float, beta: float)
             "energy has no minimum over the clock: A, B and beta must exceed 0, and 1 + alpha must exceed beta"
         )
     return float((beta * static_w / (dynamic_w * (1 + alpha - beta))) ** (1 / (1 + alpha)))
-
-
-def energy_j(busy_w: float, busy_s: float, idle_power_w: float, idle_s: float, devices: int = 1) -> float:
-    """Joules of `devices` alike that compute for `busy_s` and wait for `idle_s`."""
-    return devices * (busy_w * busy_s + idle_power_w * idle_s)

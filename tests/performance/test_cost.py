@@ -15,7 +15,6 @@ from orchestrator.performance.cost import (
     HourlyCost,
     fleet,
     hourly_cost,
-    run_cost_usd,
     saving,
 )
 
@@ -105,10 +104,3 @@ def test_amortised_cost_states_its_rule(catalog: Catalog) -> None:
 def test_rent_goes_before_amortisation(catalog: Catalog) -> None:
     rented = replace(catalog.hardware("h100"), rent_usd_per_hour=2.5)
     assert hourly_cost(rented, devices=4) == HourlyCost(10.0, Basis.RENT)
-
-
-def test_cost_of_a_run() -> None:
-    hour, half = HourlyCost(2.0, Basis.RENT), HourlyCost(1.0, Basis.AMORTISED)
-    assert run_cost_usd([(hour, 1800), (half, 3600)]) == pytest.approx(2.0)
-    assert run_cost_usd([(hour, 1800), (None, 3600)]) is None
-    assert run_cost_usd([]) == 0

@@ -18,7 +18,6 @@ from orchestrator.performance.power import (
     best_clock_mhz,
     clock_time_ratio,
     decode_load,
-    energy_j,
     idle_w,
     power_figures,
     power_w,
@@ -172,11 +171,7 @@ def test_two_prefill_and_two_decode_devices_at_low_load_save_a_third(a100: Hardw
         idle = idle_w(a100)
         assert idle is not None
         busy = duty * float(clock_time_ratio(PREFILL_SHARES, clock, 1410, 1005))
-        prefill = energy_j(float(watts(a100, clock, True)), busy, idle, 1 - busy, devices=2)
-        return prefill + energy_j(float(watts(a100, clock, False)), 1.0, idle, 0.0, devices=2)
+        prefill = busy * float(watts(a100, clock, True)) + (1 - busy) * idle
+        return 2 * prefill + 2 * float(watts(a100, clock, False))
 
     assert energy(1005) / energy(1410) == pytest.approx(0.675, abs=0.015)
-
-
-def test_joules() -> None:
-    assert energy_j(300, 2, 80, 3, devices=4) == 4 * (600 + 240)
