@@ -95,3 +95,10 @@ def hourly_cost(hardware: Hardware, devices: int = 1, rule: Amortisation = Amort
     hours = rule.years * HOURS_PER_YEAR * rule.utilization
     electricity = (hardware.tdp_w or 0.0) / 1000 * rule.usd_per_kwh
     return HourlyCost(devices * (hardware.price_usd * rule.markup / hours + electricity), Basis.AMORTISED)
+
+
+def _known(hardware: Hardware, value: float | None, field: str) -> float:
+    if value is None:
+        do = f"leave the device out of cost planning, or set {field} in a catalog of your own"
+        raise CatalogError(f"{field} is unknown", f"hardware {hardware.name}", do)
+    return value
