@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Meter:
-    """Sums over the life of a worker. `status` is its load at heartbeat number `beat`; heartbeats come every `heartbeat_s`.
+    """Sums over the life of a worker. `status` is its load at its last heartbeat, at `status_s`; heartbeats come every `heartbeat_s`.
+    `told` says whether the router has taken it in, `due_s` is the time of the next one.
 
     A heartbeat costs no event: before a worker changes, `observe` keeps what it looked like at the last one.
     """
@@ -29,12 +30,12 @@ class Meter:
         self.requests = self.preemptions = 0
         self.prefill_tokens = self.decode_tokens = self.decode_steps = 0
         self.busy_s = self.busy_j = 0.0
-        self.beat = -1
         self.due_s = phase_s
         self.status = Report(0, 0, 0, 0, 0, 0, 0, 0.0)
         self.died_s: float | None = None
         self.drained = False
         self.status_s = 0.0
+        self.told = True
         self._device = device
         self._heartbeat_s = heartbeat_s
         self._phase_s = phase_s
@@ -45,12 +46,11 @@ class Meter:
 
     def observe(self, worker: Worker, now_s: float) -> None:
         """To be called before the worker changes, and by whoever wants its `status`, where `now_s` is past `due_s`."""
+        self.told = False
         if not self._heartbeat_s:
-            self.beat += 1
             self.status, self.status_s = self._status(worker, now_s), now_s
             return
-        self.beat = math.floor((now_s - self._phase_s) / self._heartbeat_s)
-        at_s = self._phase_s + self.beat * self._heartbeat_s
+        at_s = self._phase_s + math.floor((now_s - self._phase_s) / self._heartbeat_s) * self._heartbeat_s
         self.due_s, self.status_s = at_s + self._heartbeat_s, at_s
         if not (self._rested and worker.is_idle):
             self.status = self._status(worker, at_s)
@@ -58,8 +58,7 @@ class Meter:
 
     def boot(self, worker: Worker, now_s: float) -> None:
         """The first report of a worker, which does not wait for a heartbeat."""
-        self.status = self._status(worker, now_s)
-        self.beat += 1 if not self._heartbeat_s else 0
+        self.status, self.status_s = self._status(worker, now_s), now_s
 
     def _status(self, worker: Worker, at_s: float) -> Report:
         done, it = worker.progress(at_s)

@@ -16,7 +16,6 @@ class Roster:
         self.workers: dict[str, Worker] = {}
         self._router = router
         self._noise = noise
-        self._beats: dict[str, int] = {}
         self._heard: dict[str, Report] = {}
 
     def join(self, worker: Worker, role: Role, now_s: float) -> None:
@@ -25,7 +24,6 @@ class Roster:
         self._router.forget_cache(worker.name)
         self._router.set_worker(worker.name, role, True)
         worker.meter.boot(worker, now_s)
-        self._beats[worker.name] = worker.meter.beat
         self._router.report(worker.name, worker.meter.status, now_s)
 
     def lose(self, worker: Worker) -> None:
@@ -36,21 +34,23 @@ class Roster:
     def hear(self, now_s: float) -> None:
         """Take in the last heartbeat of every worker."""
         for worker in self.workers.values():
-            self.hear_of(worker, now_s)
+            if now_s >= worker.meter.due_s or not worker.meter.told:
+                self.hear_of(worker, now_s)
 
     def hear_of(self, worker: Worker, now_s: float) -> None:
         """Take in the last heartbeat of one. To be called before the ledger of that worker changes: what a live worker pushes is
         compared with the ledger of that moment, and what was settled since would look like load of other front doors.
         """
+        name, meter = worker.name, worker.meter
         if not worker.alive:
             return
-        name, meter = worker.name, worker.meter
         if now_s >= meter.due_s:
             meter.observe(worker, now_s)
-        if self._beats[name] != meter.beat:
-            self._beats[name] = meter.beat
-            if meter.status is self._heard.get(name):
-                self._router.unchanged(name, meter.status_s)
-                return
-            self._heard[name] = status = meter.status
-            self._router.report(name, status if self._noise is None else self._noise(status), meter.status_s)
+        if meter.told:
+            return
+        meter.told = True
+        if meter.status is self._heard.get(name):
+            self._router.unchanged(name, meter.status_s)
+            return
+        self._heard[name] = status = meter.status
+        self._router.report(name, status if self._noise is None else self._noise(status), meter.status_s)
