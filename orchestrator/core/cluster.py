@@ -17,6 +17,8 @@ Bools = npt.NDArray[np.bool_]
 class Role(IntFlag):
     """Which phases a worker is asked to run. `BOTH` co-locates them."""
 
+    __hash__ = int.__hash__
+
     PREFILL = 1
     DECODE = 2
     BOTH = 3

@@ -9,6 +9,8 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a policy decided what it did."""
 
+    __hash__ = str.__hash__
+
     ROUND_ROBIN = "round_robin"
     LEAST_LOAD = "least_load"
     PREFIX_HIT = "prefix_hit"

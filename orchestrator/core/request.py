@@ -14,6 +14,9 @@ BlockHashes = npt.NDArray[np.uint64]
 class RequestState(StrEnum):
     """`queued → prefilling → [transferring →] decoding → finished`; any active state → `queued` (preempted, next attempt)."""
 
+    # Members are looked up for every request; the hash of their base class is the quick one.
+    __hash__ = str.__hash__
+
     QUEUED = "queued"
     PREFILLING = "prefilling"
     TRANSFERRING = "transferring"

@@ -42,8 +42,12 @@ class Result:
 
     document: dict[str, Any]
     outcomes: list[Outcome]
-    timeline: Timeline
     cluster: SimulatedCluster
+
+    @property
+    def timeline(self) -> Timeline:
+        """What happened over time."""
+        return timeline(self.cluster)
 
 
 def simulate(cluster: Cluster, planned: Iterable[Planned], options: Options = Options()) -> Result:
@@ -93,7 +97,7 @@ def simulate_scenario(what: Scenario, planned: Iterable[Planned], options: Optio
     )
     document = report(found, run, itl(simulated))
     document["wall_s"], document["cpu_s"] = time.monotonic() - wall_s, time.process_time() - cpu_s
-    return Result(document, found, timeline(simulated), simulated)
+    return Result(document, found, simulated)
 
 
 def _names(what: Scenario) -> dict[str, str]:

@@ -64,9 +64,8 @@ class StepLog:
             table = np.array(self._stays.get(tier, []), np.float64).reshape(-1, 3)
             first, last = table[:, 0].astype(np.int64), table[:, 1].astype(np.int64)
             waited = table[:, 2] > 0
-            change = np.zeros(len(seconds) + 1, np.int64)
-            np.add.at(change, first + waited, 1)
-            np.add.at(change, last, -1)
+            ends = len(seconds) + 1
+            change = np.bincount(first + waited, minlength=ends) - np.bincount(last, minlength=ends)
             weights = np.cumsum(change[:-1])
             late = np.append(table[waited, 2] + seconds[first[waited]], self._pauses.get(tier, []))
             took = weights > 0

@@ -69,9 +69,14 @@ class Worker:
 
     def reserve(self, job: Job, tokens: int, now_s: float) -> Events | None:
         """Set blocks aside for a context to come, or more for one that has grown; None where those that came first need them."""
-        reserved = self.reservations.get(job, Holding(0))
+        reserved, it = self.reservations.get(job, Holding(0)), self._iteration
         blocks = self.kv.blocks_for(tokens) - reserved.private
-        if blocks > self.spare_blocks(now_s):
+        # What the whole run can take at most leaves enough nearly always, and then nothing else has to be worked out.
+        run_blocks = (
+            it.requests * (it.steps // self.kv.block_tokens + 1) if it is not None and it.line is not None else 0
+        )
+        ample = blocks + run_blocks + self.running + self.prompts.promised_blocks() <= self.kv.free_blocks
+        if not ample and blocks > self.spare_blocks(now_s):
             return None
         self._observe(now_s)
         self.reservations[job] = reserved
@@ -79,8 +84,7 @@ class Worker:
             reserved.private += blocks
             self.kv.take(blocks)
         self._tell()
-        it = self._iteration
-        if it is None or it.line is None:
+        if ample or it is None or it.line is None:
             return NOTHING
         # The run was to take what others have just got.
         return self._shorten(it, self.decoding.steps_that_fit(it.steps), now_s)

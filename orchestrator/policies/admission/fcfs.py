@@ -28,7 +28,8 @@ class FirstComeFirstServed:
     ) -> Admission:
         admitted: list[int] = []
         # A preempted request rejoins at the end of the queue but keeps its arrival, so the queue need not be in order.
-        for position in sorted(range(len(queue)), key=lambda i: queue[i].arrival_s):
+        order = sorted(range(len(queue)), key=lambda i: queue[i].arrival_s) if len(queue) > 1 else range(len(queue))
+        for position in order:
             if running + len(admitted) >= max_batch:
                 return Admission(tuple(admitted), Reason.BATCH_FULL)
             need_blocks = queue[position].prompt_tokens // block_tokens + 1
