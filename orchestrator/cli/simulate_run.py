@@ -71,15 +71,14 @@ def _single(order: Order, cluster: Cluster) -> None:
 
 def _sweep(order: Order, cluster: Cluster, sweep: Sweep) -> None:
     points: list[tuple[Any, Result]] = []
+    # Rates change the load alone, so all their runs share one cluster and what its latency model has worked out.
+    same = scenario(cluster) if sweep.key == RATE else None
     for value in sweep.values:
-        shape, changed = order.shape, cluster
-        if sweep.key == RATE:
-            shape = replace(shape, rate=float(value))
-        else:
-            changed = overridden(cluster, [(sweep.key, value)])
+        shape = order.shape if same is None else replace(order.shape, rate=float(value))
+        what = same or scenario(overridden(cluster, [(sweep.key, value)]))
         label = f"{sweep.key}={value}"
         try:
-            points.append((value, simulate_once(order, scenario(changed), shape, label)))
+            points.append((value, simulate_once(order, what, shape, label)))
         except Interrupted as stop:
             _publish(order, sweep, points)
             done = f"{len(points)} of {len(sweep.values)} points are done" if points else "nothing written"

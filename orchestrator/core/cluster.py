@@ -93,7 +93,7 @@ class ClusterView:
 
     def has_room(self, tokens: Ints | int) -> Bools:
         """Whether each row has free blocks for `tokens`, which is one number or one per row."""
-        room: Bools = (self.kv_total_blocks - self.kv_used_blocks) * self.block_tokens >= tokens
+        room: Bools = self.free_blocks() * self.block_tokens >= tokens
         return room
 
     def free_blocks(self) -> Ints:

@@ -56,7 +56,6 @@ class FrontDoor:
         self.roster = roster
         self.active: dict[Job, None] = {}
         self.over: list[Job] = []
-        self.submitted = 0
         self.samples = Samples()
         self.exhausted = False
         self._limits = limits
@@ -85,7 +84,6 @@ class FrontDoor:
         return ((job.due_s + self._limits.hop_s, partial(self._arrive, job, jobs)),)
 
     def _arrive(self, job: Job, jobs: Iterator[Job], now_s: float) -> Events:
-        self.submitted += 1
         following = self._next(jobs)
         if len(self._queue) >= self._limits.max_queue:
             job.error = "429: the queue is full"

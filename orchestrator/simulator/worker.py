@@ -102,8 +102,7 @@ class Worker:
             return NOTHING
         self._observe(now_s)
         self.kv.release(holding)
-        if now_s >= self.meter.samples.due_s:
-            self.meter.sample(self, now_s)
+        self._sample(now_s)
         return self.wake(now_s)
 
     def cancel(self, job: Job, now_s: float) -> Events:
@@ -267,8 +266,7 @@ class Worker:
         if self.alive:
             events += self._start(now_s)
         self._tell()
-        if now_s >= self.meter.samples.due_s:
-            self.meter.sample(self, now_s)
+        self._sample(now_s)
         return events
 
     def keep(self, job: Job, now_s: float) -> Events:
@@ -284,6 +282,11 @@ class Worker:
         """Before anything changes: what the last heartbeat saw."""
         if now_s >= self.meter.due_s:
             self.meter.observe(self, now_s)
+
+    def _sample(self, now_s: float) -> None:
+        """After something has changed: what the plots show."""
+        if now_s >= self.meter.samples.due_s:
+            self.meter.sample(self, now_s)
 
     def _settle_tokens(self, job: Job, now_s: float) -> None:
         """Count the tokens that a request got from its steps here."""
