@@ -50,6 +50,9 @@ class SamplingParameters(_message.Message):
     STOP_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     IGNORE_EOS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
     max_tokens: _builtins.int
     temperature: _builtins.float
     top_k: _builtins.int
@@ -58,6 +61,11 @@ class SamplingParameters(_message.Message):
     """A front door draws one where the client gave none, so that any worker continues the same way."""
     ignore_eos: _builtins.bool
     logprobs: _builtins.int
+    json_schema: _builtins.str
+    """Constrained decoding: a JSON Schema, or a regular expression; at most one of them."""
+    regex: _builtins.str
+    prompt_logprobs: _builtins.int
+    """Log-probabilities of the prompt's tokens, with this many alternatives."""
     @_builtins.property
     def stop_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -71,14 +79,22 @@ class SamplingParameters(_message.Message):
         stop_token_ids: _abc.Iterable[_builtins.int] | None = ...,
         ignore_eos: _builtins.bool = ...,
         logprobs: _builtins.int | None = ...,
+        json_schema: _builtins.str = ...,
+        regex: _builtins.str = ...,
+        prompt_logprobs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "logprobs", b"logprobs"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "ignore_eos", b"ignore_eos", "logprobs", b"logprobs", "max_tokens", b"max_tokens", "seed", b"seed", "stop_token_ids", b"stop_token_ids", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs", "_prompt_logprobs", b"_prompt_logprobs", "ignore_eos", b"ignore_eos", "json_schema", b"json_schema", "logprobs", b"logprobs", "max_tokens", b"max_tokens", "prompt_logprobs", b"prompt_logprobs", "regex", b"regex", "seed", b"seed", "stop_token_ids", b"stop_token_ids", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
     _WhichOneofArgType__logprobs: _TypeAlias = _typing.Literal["_logprobs", b"_logprobs"]  # noqa: Y015
+    _WhichOneofReturnType__prompt_logprobs: _TypeAlias = _typing.Literal["prompt_logprobs"]  # noqa: Y015
+    _WhichOneofArgType__prompt_logprobs: _TypeAlias = _typing.Literal["_prompt_logprobs", b"_prompt_logprobs"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__logprobs) -> _WhichOneofReturnType__logprobs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_logprobs) -> _WhichOneofReturnType__prompt_logprobs | None: ...
 
 Global___SamplingParameters: _TypeAlias = SamplingParameters  # noqa: Y015
 
@@ -234,21 +250,19 @@ class Submit(_message.Message):
     FIRST_INDEX_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    tokens: _builtins.bytes
+    """Prompt and, in a later attempt, the tokens already emitted: uint32, little endian."""
     first_index: _builtins.int
     phase: Global___Phase.ValueType
     @_builtins.property
     def key(self) -> Global___Key: ...
-    @_builtins.property
-    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Prompt and, in a later attempt, the tokens already emitted."""
-
     @_builtins.property
     def sampling(self) -> Global___SamplingParameters: ...
     def __init__(
         self,
         *,
         key: Global___Key | None = ...,
-        tokens: _abc.Iterable[_builtins.int] | None = ...,
+        tokens: _builtins.bytes = ...,
         first_index: _builtins.int = ...,
         sampling: Global___SamplingParameters | None = ...,
         phase: Global___Phase.ValueType = ...,
@@ -300,14 +314,14 @@ class Attach(_message.Message):
     SOURCE_INCARNATION_FIELD_NUMBER: _builtins.int
     SOURCE_TRANSPORT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    tokens: _builtins.bytes
+    """As in Submit."""
     first_index: _builtins.int
     source_worker: _builtins.str
     source_incarnation: _builtins.int
     source_transport: _builtins.bytes
     @_builtins.property
     def key(self) -> Global___Key: ...
-    @_builtins.property
-    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def sampling(self) -> Global___SamplingParameters: ...
     @_builtins.property
@@ -316,7 +330,7 @@ class Attach(_message.Message):
         self,
         *,
         key: Global___Key | None = ...,
-        tokens: _abc.Iterable[_builtins.int] | None = ...,
+        tokens: _builtins.bytes = ...,
         first_index: _builtins.int = ...,
         sampling: Global___SamplingParameters | None = ...,
         source_worker: _builtins.str = ...,
@@ -343,6 +357,7 @@ class FromWorker(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     WELCOME_FIELD_NUMBER: _builtins.int
+    PULSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def step(self) -> Global___Step: ...
     @_builtins.property
@@ -357,6 +372,8 @@ class FromWorker(_message.Message):
     def cache(self) -> Global___CacheEvents: ...
     @_builtins.property
     def welcome(self) -> Global___WorkerDescription: ...
+    @_builtins.property
+    def pulse(self) -> Global___Pulse: ...
     def __init__(
         self,
         *,
@@ -367,12 +384,13 @@ class FromWorker(_message.Message):
         status: Global___WorkerStatus | None = ...,
         cache: Global___CacheEvents | None = ...,
         welcome: Global___WorkerDescription | None = ...,
+        pulse: Global___Pulse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["step", "reserved", "refused", "pulled", "status", "cache", "welcome"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["step", "reserved", "refused", "pulled", "status", "cache", "welcome", "pulse"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -385,20 +403,48 @@ class Step(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
+    PLAIN_FIELD_NUMBER: _builtins.int
+    plain: _builtins.bytes
+    """Requests that got one token and nothing else: (attempt, index, token) each, uint32, little endian."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tokens]: ...
     def __init__(
         self,
         *,
         items: _abc.Iterable[Global___Tokens] | None = ...,
+        plain: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "plain", b"plain"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+@_typing.final
+class Pulse(_message.Message):
+    """The process lives, even while its engine computes: steps done, and how long the present one has lasted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    STEP_S_FIELD_NUMBER: _builtins.int
+    steps: _builtins.int
+    step_s: _builtins.float
+    def __init__(
+        self,
+        *,
+        steps: _builtins.int = ...,
+        step_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["step_s", b"step_s", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pulse: _TypeAlias = Pulse  # noqa: Y015
 
 @_typing.final
 class Tokens(_message.Message):
@@ -412,6 +458,7 @@ class Tokens(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
     first_index: _builtins.int
     finish: _builtins.str
     """"", stop, length, cancelled, error"""
@@ -425,6 +472,10 @@ class Tokens(_message.Message):
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprobs]: ...
     @_builtins.property
     def lease(self) -> Global___KvBlocks: ...
+    @_builtins.property
+    def prompt_logprobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenLogprobs]:
+        """With the first token, where they were asked for; the prompt's first token has none and is left out."""
+
     def __init__(
         self,
         *,
@@ -436,10 +487,11 @@ class Tokens(_message.Message):
         error: _builtins.str = ...,
         lease: Global___KvBlocks | None = ...,
         cached_tokens: _builtins.int = ...,
+        prompt_logprobs: _abc.Iterable[Global___TokenLogprobs] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "error", b"error", "finish", b"finish", "first_index", b"first_index", "key", b"key", "lease", b"lease", "logprobs", b"logprobs", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "error", b"error", "finish", b"finish", "first_index", b"first_index", "key", b"key", "lease", b"lease", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -715,6 +767,8 @@ class WorkerDescription(_message.Message):
     TRANSPORT_METADATA_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    KV_LAYOUT_FIELD_NUMBER: _builtins.int
+    SESSION_ADDRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     incarnation: _builtins.int
     pid: _builtins.int
@@ -728,6 +782,10 @@ class WorkerDescription(_message.Message):
     max_model_len: _builtins.int
     transport: _builtins.str
     transport_metadata: _builtins.bytes
+    kv_layout: _builtins.str
+    """Shape of the KV pool, such as "block, layer, 2, token, kv_head, head_dim = 64, 4, 2, 16, 2, 32"."""
+    session_address: _builtins.str
+    """Where front doors connect, host:port."""
     @_builtins.property
     def versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -750,10 +808,12 @@ class WorkerDescription(_message.Message):
         transport_metadata: _builtins.bytes = ...,
         versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         status: Global___WorkerStatus | None = ...,
+        kv_layout: _builtins.str = ...,
+        session_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_bytes", b"block_bytes", "block_tokens", b"block_tokens", "device", b"device", "dtype", b"dtype", "engine", b"engine", "incarnation", b"incarnation", "kv_total_blocks", b"kv_total_blocks", "max_model_len", b"max_model_len", "model", b"model", "name", b"name", "pid", b"pid", "status", b"status", "transport", b"transport", "transport_metadata", b"transport_metadata", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_bytes", b"block_bytes", "block_tokens", b"block_tokens", "device", b"device", "dtype", b"dtype", "engine", b"engine", "incarnation", b"incarnation", "kv_layout", b"kv_layout", "kv_total_blocks", b"kv_total_blocks", "max_model_len", b"max_model_len", "model", b"model", "name", b"name", "pid", b"pid", "session_address", b"session_address", "status", b"status", "transport", b"transport", "transport_metadata", b"transport_metadata", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

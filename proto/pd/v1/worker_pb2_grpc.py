@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkerStub:
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other.
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py.
     """
 
     def __init__(self, channel):
@@ -35,11 +35,6 @@ class WorkerStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Session = channel.stream_stream(
-                '/pd.v1.Worker/Session',
-                request_serializer=pd_dot_v1_dot_worker__pb2.ToWorker.SerializeToString,
-                response_deserializer=pd_dot_v1_dot_worker__pb2.FromWorker.FromString,
-                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/pd.v1.Worker/Describe',
                 request_serializer=pd_dot_v1_dot_worker__pb2.DescribeWorkerRequest.SerializeToString,
@@ -58,14 +53,8 @@ class WorkerStub:
 
 
 class WorkerServicer:
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other.
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py.
     """
-
-    def Session(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -90,11 +79,6 @@ class WorkerServicer:
 
 def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Session': grpc.stream_stream_rpc_method_handler(
-                    servicer.Session,
-                    request_deserializer=pd_dot_v1_dot_worker__pb2.ToWorker.FromString,
-                    response_serializer=pd_dot_v1_dot_worker__pb2.FromWorker.SerializeToString,
-            ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
                     request_deserializer=pd_dot_v1_dot_worker__pb2.DescribeWorkerRequest.FromString,
@@ -119,35 +103,8 @@ def add_WorkerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Worker:
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other.
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py.
     """
-
-    @staticmethod
-    def Session(request_iterator,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
-            target,
-            '/pd.v1.Worker/Session',
-            pd_dot_v1_dot_worker__pb2.ToWorker.SerializeToString,
-            pd_dot_v1_dot_worker__pb2.FromWorker.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
 
     @staticmethod
     def Describe(request,

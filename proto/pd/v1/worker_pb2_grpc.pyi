@@ -27,13 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerStub:
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other."""
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
-    Session: _grpc.StreamStreamMultiCallable[_worker_pb2.ToWorker, _worker_pb2.FromWorker]
     Describe: _grpc.UnaryUnaryMultiCallable[_worker_pb2.DescribeWorkerRequest, _worker_pb2.WorkerDescription]
     ConnectPeer: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ConnectPeerRequest, _worker_pb2.ConnectPeerReply]
     """Pre-warms the KV transport to a peer; returns at once."""
@@ -42,10 +41,9 @@ class WorkerStub:
 
 @_typing.type_check_only
 class WorkerAsyncStub(WorkerStub):
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other."""
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Session: _aio.StreamStreamMultiCallable[_worker_pb2.ToWorker, _worker_pb2.FromWorker]  # type: ignore[assignment]
     Describe: _aio.UnaryUnaryMultiCallable[_worker_pb2.DescribeWorkerRequest, _worker_pb2.WorkerDescription]  # type: ignore[assignment]
     ConnectPeer: _aio.UnaryUnaryMultiCallable[_worker_pb2.ConnectPeerRequest, _worker_pb2.ConnectPeerReply]  # type: ignore[assignment]
     """Pre-warms the KV transport to a peer; returns at once."""
@@ -53,14 +51,7 @@ class WorkerAsyncStub(WorkerStub):
     """Recounts every block and lease. FAILED_PRECONDITION with the first difference."""
 
 class WorkerServicer(metaclass=_abc_1.ABCMeta):
-    """What a front door and a controller say to a worker. One Session per front door carries requests one way, and tokens and state the other."""
-
-    @_abc_1.abstractmethod
-    def Session(
-        self,
-        request_iterator: _MaybeAsyncIterator[_worker_pb2.ToWorker],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_worker_pb2.FromWorker], _abc.AsyncIterator[_worker_pb2.FromWorker]]: ...
+    """What a controller asks a worker. Front doors send ToWorker and get FromWorker on a connection of their own: see workers/process/wire.py."""
 
     @_abc_1.abstractmethod
     def Describe(
