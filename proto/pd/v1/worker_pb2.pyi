@@ -250,10 +250,13 @@ class Submit(_message.Message):
     FIRST_INDEX_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
     """Prompt and, in a later attempt, the tokens already emitted: uint32, little endian."""
     first_index: _builtins.int
     phase: Global___Phase.ValueType
+    traceparent: _builtins.str
+    """W3C trace context of the front door's span; empty when tracing is off."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     @_builtins.property
@@ -266,10 +269,11 @@ class Submit(_message.Message):
         first_index: _builtins.int = ...,
         sampling: Global___SamplingParameters | None = ...,
         phase: Global___Phase.ValueType = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_index", b"first_index", "key", b"key", "phase", b"phase", "sampling", b"sampling", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_index", b"first_index", "key", b"key", "phase", b"phase", "sampling", b"sampling", "tokens", b"tokens", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -314,12 +318,15 @@ class Attach(_message.Message):
     SOURCE_INCARNATION_FIELD_NUMBER: _builtins.int
     SOURCE_TRANSPORT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     tokens: _builtins.bytes
     """As in Submit."""
     first_index: _builtins.int
     source_worker: _builtins.str
     source_incarnation: _builtins.int
     source_transport: _builtins.bytes
+    traceparent: _builtins.str
+    """As in Submit."""
     @_builtins.property
     def key(self) -> Global___Key: ...
     @_builtins.property
@@ -337,10 +344,11 @@ class Attach(_message.Message):
         source_incarnation: _builtins.int = ...,
         source_transport: _builtins.bytes = ...,
         source: Global___KvBlocks | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "sampling", b"sampling", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_index", b"first_index", "key", b"key", "sampling", b"sampling", "source", b"source", "source_incarnation", b"source_incarnation", "source_transport", b"source_transport", "source_worker", b"source_worker", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_index", b"first_index", "key", b"key", "sampling", b"sampling", "source", b"source", "source_incarnation", b"source_incarnation", "source_transport", b"source_transport", "source_worker", b"source_worker", "tokens", b"tokens", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
