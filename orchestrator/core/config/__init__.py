@@ -13,7 +13,18 @@ from orchestrator.core.config.policies import (
 from orchestrator.core.config.pools import Pool, Resources, Tier
 from orchestrator.core.config.problems import ConfigError, Problem
 from orchestrator.core.config.schema import schema as json_schema
-from orchestrator.core.config.services import Drain, FrontDoor, Ray, Security, State, StateKind
+from orchestrator.core.config.services import (
+    Drain,
+    FrontDoor,
+    LogFormat,
+    LogLevel,
+    Observability,
+    Ray,
+    Security,
+    State,
+    StateKind,
+    Tls,
+)
 from orchestrator.core.config.serving import Device, DType, Engine, EngineKind, Model, Transport, TransportKind
 
 __all__ = [
@@ -27,8 +38,11 @@ __all__ = [
     "Engine",
     "EngineKind",
     "FrontDoor",
+    "LogFormat",
+    "LogLevel",
     "Metadata",
     "Model",
+    "Observability",
     "ParameterInfo",
     "Policies",
     "PolicyCatalog",
@@ -43,6 +57,7 @@ __all__ = [
     "State",
     "StateKind",
     "Tier",
+    "Tls",
     "Transport",
     "TransportKind",
     "dump",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.config.policies import Policies
 from orchestrator.core.config.pools import Pool, Tier, default_pools, default_tiers
-from orchestrator.core.config.services import Drain, FrontDoor, Ray, Security, State
+from orchestrator.core.config.services import Drain, FrontDoor, Observability, Ray, Security, State
 from orchestrator.core.config.serving import Engine, Model, Transport
 from orchestrator.core.config.settings import NAME, NAME_HELP, setting
 from orchestrator.core.config.simulation import Simulation
@@ -37,6 +37,7 @@ class Spec:
     ray: Ray = setting("the Ray cluster", factory=Ray)
     front_door: FrontDoor = setting("HTTP and gRPC endpoint", factory=FrontDoor)
     security: Security = setting("who may call", factory=Security)
+    observability: Observability = setting("logs and traces", factory=Observability)
     drain: Drain = setting("how workers leave", factory=Drain)
     simulation: Simulation = setting("what `pdctl simulate` assumes", factory=Simulation)
 

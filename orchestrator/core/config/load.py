@@ -86,6 +86,8 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
         state = dataclasses.replace(state, path=full(state.path))
     if security.api_keys_file is not None:
         security = dataclasses.replace(security, api_keys_file=full(security.api_keys_file))
+    files = {name: full(path) for name, path in dataclasses.asdict(security.tls).items() if path is not None}
+    security = dataclasses.replace(security, tls=dataclasses.replace(security.tls, **files))
     simulation = spec.simulation
     if simulation.catalog is not None:
         simulation = dataclasses.replace(simulation, catalog=full(simulation.catalog))

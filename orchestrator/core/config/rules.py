@@ -22,9 +22,7 @@ def check_spec(spec: Spec, report: Report) -> None:
     _devices(spec, report)
     _front_door(spec, report)
     _state(spec, report)
-    keys = spec.security.api_keys_file
-    if keys is not None and not Path(keys).is_file():
-        report("spec.security.apiKeysFile", repr(keys), "there is no such file", "create it with one API key per line")
+    _security(spec, report)
 
 
 def _model(spec: Spec, report: Report) -> None:
@@ -96,3 +94,20 @@ def _state(spec: Spec, report: Report) -> None:
             report("spec.state.path", repr(state.path), "state.kind is redis", "remove it, or set kind: sqlite")
     elif state.url is not None:
         report("spec.state.url", repr(state.url), "state.kind is sqlite", "use `path:`, or set kind: redis")
+
+
+def _security(spec: Spec, report: Report) -> None:
+    security, tls = spec.security, spec.security.tls
+    keys = security.api_keys_file
+    if keys is not None and not Path(keys).is_file():
+        report("spec.security.apiKeysFile", repr(keys), "there is no such file", "create it with one API key per line")
+    for key, path in (("certFile", tls.cert_file), ("keyFile", tls.key_file), ("clientCaFile", tls.client_ca_file)):
+        if path is not None and not Path(path).is_file():
+            report(f"spec.security.tls.{key}", repr(path), "there is no such file", "name a PEM file")
+    if (tls.cert_file is None) != (tls.key_file is None):
+        missing = "certFile" if tls.cert_file is None else "keyFile"
+        report(f"spec.security.tls.{missing}", "(missing)", "TLS takes both", "name certFile and keyFile, or neither")
+    elif tls.client_ca_file is not None and tls.cert_file is None:
+        report(
+            "spec.security.tls.clientCaFile", repr(tls.client_ca_file), "TLS is off", "name certFile and keyFile too"
+        )

@@ -1,4 +1,4 @@
-"""Sections about the processes around the workers: `state`, `ray`, `frontDoor`, `security`, `drain`."""
+"""Sections about the processes around the workers: `state`, `ray`, `frontDoor`, `security`, `observability`, `drain`."""
 
 # ruff: noqa: RUF009 (setting() returns a dataclass field)
 from __future__ import annotations
@@ -69,10 +69,62 @@ class FrontDoor:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates of the front door, for HTTP and gRPC alike. Files that change are read again."""
+
+    cert_file: str | None = setting("certificate chain in PEM form; no TLS if absent", None)
+    key_file: str | None = setting("its private key in PEM form", None)
+    client_ca_file: str | None = setting("only clients with a certificate of these authorities may connect", None)
+
+    @property
+    def enabled(self) -> bool:
+        return self.cert_file is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Security:
     """Who may call the front door."""
 
-    api_keys_file: str | None = setting("file with one API key per line; no keys are asked for if absent", None)
+    api_keys_file: str | None = setting(
+        "file with one `KEY [role] [name] [limit=value ...]` per line; no keys are asked for if absent", None
+    )
+    open_metrics: bool = setting("let anyone read GET /metrics; else it takes an operator's key", False)
+    tls: Tls = setting("encryption of HTTP and gRPC", factory=Tls)
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Observability:
+    """Logs and traces; metrics are always there."""
+
+    log_format: LogFormat = setting("text, or one JSON object per line", LogFormat.TEXT)
+    log_level: LogLevel = setting("debug, info, warning or error", LogLevel.INFO)
+    access_log: bool = setting("one line per finished request; costs about 15 us of CPU each", False)
+    otlp_endpoint: str | None = setting(
+        "OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318; OTEL_EXPORTER_OTLP_ENDPOINT if absent; "
+        "no traces without either",
+        None,
+        pattern=r"https?://\S+",
+        pattern_help="http://HOST:PORT or https://HOST:PORT",
+    )
+    trace_sample_ratio: float = setting(
+        "share of requests that are traced; a client's own traceparent decides for itself", 1.0, minimum=0, maximum=1
+    )
 
 
 @dataclass(frozen=True, slots=True)
