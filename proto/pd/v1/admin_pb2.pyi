@@ -135,6 +135,7 @@ class WorkerInfo(_message.Message):
     GENERATED_TOKENS_FIELD_NUMBER: _builtins.int
     AGE_S_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RESTARTING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     pool: _builtins.str
     role: _builtins.str
@@ -161,6 +162,8 @@ class WorkerInfo(_message.Message):
     generated_tokens: _builtins.int
     age_s: _builtins.float
     message: _builtins.str
+    restarting: _builtins.bool
+    """A restart is asked for and not done yet."""
     def __init__(
         self,
         *,
@@ -189,10 +192,11 @@ class WorkerInfo(_message.Message):
         generated_tokens: _builtins.int = ...,
         age_s: _builtins.float = ...,
         message: _builtins.str = ...,
+        restarting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_s", b"age_s", "cached_prompt_tokens", b"cached_prompt_tokens", "generated_tokens", b"generated_tokens", "incarnation", b"incarnation", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "message", b"message", "name", b"name", "node", b"node", "pid", b"pid", "pool", b"pool", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "restarts", b"restarts", "role", b"role", "running", b"running", "state", b"state", "step_time_s", b"step_time_s", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_s", b"age_s", "cached_prompt_tokens", b"cached_prompt_tokens", "generated_tokens", b"generated_tokens", "incarnation", b"incarnation", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "message", b"message", "name", b"name", "node", b"node", "pid", b"pid", "pool", b"pool", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "restarting", b"restarting", "restarts", b"restarts", "role", b"role", "running", b"running", "state", b"state", "step_time_s", b"step_time_s", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -290,18 +294,22 @@ class ListRequestsRequest(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    LOCAL_FIELD_NUMBER: _builtins.int
     state: _builtins.str
     """All, or only those in this state."""
     limit: _builtins.int
+    local: _builtins.bool
+    """Only those of the front door that answers; else it asks the others too."""
     def __init__(
         self,
         *,
         state: _builtins.str = ...,
         limit: _builtins.int = ...,
+        local: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "local", b"local", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -325,6 +333,7 @@ class RequestInfo(_message.Message):
     TTFT_S_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    FRONT_DOOR_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     state: _builtins.str
     attempt: _builtins.int
@@ -339,6 +348,7 @@ class RequestInfo(_message.Message):
     ttft_s: _builtins.float
     finish_reason: _builtins.str
     model: _builtins.str
+    front_door: _builtins.str
     def __init__(
         self,
         *,
@@ -356,10 +366,11 @@ class RequestInfo(_message.Message):
         ttft_s: _builtins.float | None = ...,
         finish_reason: _builtins.str = ...,
         model: _builtins.str = ...,
+        front_door: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_ttft_s", b"_ttft_s", "ttft_s", b"ttft_s"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttft_s", b"_ttft_s", "age_s", b"age_s", "attempt", b"attempt", "co_located", b"co_located", "decode_worker", b"decode_worker", "finish_reason", b"finish_reason", "max_tokens", b"max_tokens", "model", b"model", "output_tokens", b"output_tokens", "prefill_worker", b"prefill_worker", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "state", b"state", "tier", b"tier", "ttft_s", b"ttft_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttft_s", b"_ttft_s", "age_s", b"age_s", "attempt", b"attempt", "co_located", b"co_located", "decode_worker", b"decode_worker", "finish_reason", b"finish_reason", "front_door", b"front_door", "max_tokens", b"max_tokens", "model", b"model", "output_tokens", b"output_tokens", "prefill_worker", b"prefill_worker", "prompt_tokens", b"prompt_tokens", "request_id", b"request_id", "state", b"state", "tier", b"tier", "ttft_s", b"ttft_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__ttft_s: _TypeAlias = _typing.Literal["ttft_s"]  # noqa: Y015
     _WhichOneofArgType__ttft_s: _TypeAlias = _typing.Literal["_ttft_s", b"_ttft_s"]  # noqa: Y015
@@ -372,16 +383,22 @@ class RequestList(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
+    SILENT_FRONT_DOORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequestInfo]: ...
+    @_builtins.property
+    def silent_front_doors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Front doors that did not answer: their requests are missing."""
+
     def __init__(
         self,
         *,
         items: _abc.Iterable[Global___RequestInfo] | None = ...,
+        silent_front_doors: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "silent_front_doors", b"silent_front_doors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,15 +498,19 @@ class NameRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    LOCAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    local: _builtins.bool
+    """For requests: only those of the front door that answers."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        local: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local", b"local", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,6 +692,184 @@ class SetPolicyRequest(_message.Message):
 Global___SetPolicyRequest: _TypeAlias = SetPolicyRequest  # noqa: Y015
 
 @_typing.final
+class ApplyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_JSON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    spec_json: _builtins.str
+    """A whole cluster.yaml as JSON."""
+    dry_run: _builtins.bool
+    def __init__(
+        self,
+        *,
+        spec_json: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "spec_json", b"spec_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyRequest: _TypeAlias = ApplyRequest  # noqa: Y015
+
+@_typing.final
+class Change(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    OLD_JSON_FIELD_NUMBER: _builtins.int
+    NEW_JSON_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """As in cluster.yaml: spec.pools.decode.count"""
+    old_json: _builtins.str
+    """JSON; empty where there is nothing on that side."""
+    new_json: _builtins.str
+    effect: _builtins.str
+    """at_once, scale, restart (holds once workers are restarted), refused (needs a new start)"""
+    note: _builtins.str
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        old_json: _builtins.str = ...,
+        new_json: _builtins.str = ...,
+        effect: _builtins.str = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "new_json", b"new_json", "note", b"note", "old_json", b"old_json", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Change: _TypeAlias = Change  # noqa: Y015
+
+@_typing.final
+class ApplyReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    applied: _builtins.bool
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]: ...
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___Change] | None = ...,
+        applied: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyReply: _TypeAlias = ApplyReply  # noqa: Y015
+
+@_typing.final
+class ScaleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    pool: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        pool: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pool", b"pool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleRequest: _TypeAlias = ScaleRequest  # noqa: Y015
+
+@_typing.final
+class RestartRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    BUDGET_S_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    budget_s: _builtins.float
+    """How long running work may go on; 0 for the cluster's own budget."""
+    force: _builtins.bool
+    """Restart also if work is left when the budget is over; it goes on elsewhere."""
+    cancel: _builtins.bool
+    """Take back a restart whose drain is still going on."""
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        budget_s: _builtins.float = ...,
+        force: _builtins.bool = ...,
+        cancel: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_s", b"budget_s", "cancel", b"cancel", "force", b"force", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestartRequest: _TypeAlias = RestartRequest  # noqa: Y015
+
+@_typing.final
+class LogsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TAIL_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A worker, `controller`, `up`, `frontdoor`, or a front door by name."""
+    tail: _builtins.int
+    follow: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tail: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "name", b"name", "tail", b"tail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogsRequest: _TypeAlias = LogsRequest  # noqa: Y015
+
+@_typing.final
+class LogChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogChunk: _TypeAlias = LogChunk  # noqa: Y015
+
+@_typing.final
 class Event(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -753,12 +952,17 @@ Global___EventList: _TypeAlias = EventList  # noqa: Y015
 class ClusterIntegrityRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    LOCAL_FIELD_NUMBER: _builtins.int
+    local: _builtins.bool
+    """Only the ledger of the front door that answers."""
     def __init__(
         self,
+        *,
+        local: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["local", b"local"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

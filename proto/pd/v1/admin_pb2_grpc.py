@@ -100,8 +100,33 @@ class AdminStub:
                 request_serializer=pd_dot_v1_dot_admin__pb2.SetPolicyRequest.SerializeToString,
                 response_deserializer=pd_dot_v1_dot_admin__pb2.PolicyInfo.FromString,
                 _registered_method=True)
+        self.Apply = channel.unary_unary(
+                '/pd.v1.Admin/Apply',
+                request_serializer=pd_dot_v1_dot_admin__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=pd_dot_v1_dot_admin__pb2.ApplyReply.FromString,
+                _registered_method=True)
+        self.Scale = channel.unary_unary(
+                '/pd.v1.Admin/Scale',
+                request_serializer=pd_dot_v1_dot_admin__pb2.ScaleRequest.SerializeToString,
+                response_deserializer=pd_dot_v1_dot_admin__pb2.PoolInfo.FromString,
+                _registered_method=True)
+        self.Restart = channel.unary_unary(
+                '/pd.v1.Admin/Restart',
+                request_serializer=pd_dot_v1_dot_admin__pb2.RestartRequest.SerializeToString,
+                response_deserializer=pd_dot_v1_dot_admin__pb2.WorkerInfo.FromString,
+                _registered_method=True)
+        self.Logs = channel.unary_stream(
+                '/pd.v1.Admin/Logs',
+                request_serializer=pd_dot_v1_dot_admin__pb2.LogsRequest.SerializeToString,
+                response_deserializer=pd_dot_v1_dot_admin__pb2.LogChunk.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/pd.v1.Admin/ListEvents',
+                request_serializer=pd_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=pd_dot_v1_dot_admin__pb2.EventList.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/pd.v1.Admin/WatchEvents',
                 request_serializer=pd_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=pd_dot_v1_dot_admin__pb2.EventList.FromString,
                 _registered_method=True)
@@ -196,8 +221,43 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Apply(self, request, context):
+        """Changes what a running cluster can change; with dry_run only says what it would change. FAILED_PRECONDITION names what needs a new start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Scale(self, request, context):
+        """The workers that a pool gives up finish their work first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Restart(self, request, context):
+        """The controller drains the worker, replaces its processes, waits until it is ready and warm, and lets it take work again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Logs(self, request, context):
+        """The last lines of a log, and with follow what is added to it, until the caller hangs up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """The latest events first, then those that happen.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -276,8 +336,33 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=pd_dot_v1_dot_admin__pb2.SetPolicyRequest.FromString,
                     response_serializer=pd_dot_v1_dot_admin__pb2.PolicyInfo.SerializeToString,
             ),
+            'Apply': grpc.unary_unary_rpc_method_handler(
+                    servicer.Apply,
+                    request_deserializer=pd_dot_v1_dot_admin__pb2.ApplyRequest.FromString,
+                    response_serializer=pd_dot_v1_dot_admin__pb2.ApplyReply.SerializeToString,
+            ),
+            'Scale': grpc.unary_unary_rpc_method_handler(
+                    servicer.Scale,
+                    request_deserializer=pd_dot_v1_dot_admin__pb2.ScaleRequest.FromString,
+                    response_serializer=pd_dot_v1_dot_admin__pb2.PoolInfo.SerializeToString,
+            ),
+            'Restart': grpc.unary_unary_rpc_method_handler(
+                    servicer.Restart,
+                    request_deserializer=pd_dot_v1_dot_admin__pb2.RestartRequest.FromString,
+                    response_serializer=pd_dot_v1_dot_admin__pb2.WorkerInfo.SerializeToString,
+            ),
+            'Logs': grpc.unary_stream_rpc_method_handler(
+                    servicer.Logs,
+                    request_deserializer=pd_dot_v1_dot_admin__pb2.LogsRequest.FromString,
+                    response_serializer=pd_dot_v1_dot_admin__pb2.LogChunk.SerializeToString,
+            ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
+                    request_deserializer=pd_dot_v1_dot_admin__pb2.ListEventsRequest.FromString,
+                    response_serializer=pd_dot_v1_dot_admin__pb2.EventList.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
                     request_deserializer=pd_dot_v1_dot_admin__pb2.ListEventsRequest.FromString,
                     response_serializer=pd_dot_v1_dot_admin__pb2.EventList.SerializeToString,
             ),
@@ -650,6 +735,114 @@ class Admin:
             _registered_method=True)
 
     @staticmethod
+    def Apply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pd.v1.Admin/Apply',
+            pd_dot_v1_dot_admin__pb2.ApplyRequest.SerializeToString,
+            pd_dot_v1_dot_admin__pb2.ApplyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Scale(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pd.v1.Admin/Scale',
+            pd_dot_v1_dot_admin__pb2.ScaleRequest.SerializeToString,
+            pd_dot_v1_dot_admin__pb2.PoolInfo.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Restart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pd.v1.Admin/Restart',
+            pd_dot_v1_dot_admin__pb2.RestartRequest.SerializeToString,
+            pd_dot_v1_dot_admin__pb2.WorkerInfo.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Logs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pd.v1.Admin/Logs',
+            pd_dot_v1_dot_admin__pb2.LogsRequest.SerializeToString,
+            pd_dot_v1_dot_admin__pb2.LogChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListEvents(request,
             target,
             options=(),
@@ -664,6 +857,33 @@ class Admin:
             request,
             target,
             '/pd.v1.Admin/ListEvents',
+            pd_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
+            pd_dot_v1_dot_admin__pb2.EventList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pd.v1.Admin/WatchEvents',
             pd_dot_v1_dot_admin__pb2.ListEventsRequest.SerializeToString,
             pd_dot_v1_dot_admin__pb2.EventList.FromString,
             options,

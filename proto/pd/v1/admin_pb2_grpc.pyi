@@ -48,7 +48,17 @@ class AdminStub:
     """Stops new work; the worker is drained when nothing runs or when budget_s is over. With resume, takes work again."""
     SetRole: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetRoleRequest, _admin_pb2.WorkerInfo]
     SetPolicy: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetPolicyRequest, _admin_pb2.PolicyInfo]
+    Apply: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ApplyRequest, _admin_pb2.ApplyReply]
+    """Changes what a running cluster can change; with dry_run only says what it would change. FAILED_PRECONDITION names what needs a new start."""
+    Scale: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ScaleRequest, _admin_pb2.PoolInfo]
+    """The workers that a pool gives up finish their work first."""
+    Restart: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RestartRequest, _admin_pb2.WorkerInfo]
+    """The controller drains the worker, replaces its processes, waits until it is ready and warm, and lets it take work again."""
+    Logs: _grpc.UnaryStreamMultiCallable[_admin_pb2.LogsRequest, _admin_pb2.LogChunk]
+    """The last lines of a log, and with follow what is added to it, until the caller hangs up."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.EventList]
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.EventList]
+    """The latest events first, then those that happen."""
     CheckIntegrity: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ClusterIntegrityRequest, _admin_pb2.ClusterIntegrity]
 
 @_typing.type_check_only
@@ -71,7 +81,17 @@ class AdminAsyncStub(AdminStub):
     """Stops new work; the worker is drained when nothing runs or when budget_s is over. With resume, takes work again."""
     SetRole: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetRoleRequest, _admin_pb2.WorkerInfo]  # type: ignore[assignment]
     SetPolicy: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetPolicyRequest, _admin_pb2.PolicyInfo]  # type: ignore[assignment]
+    Apply: _aio.UnaryUnaryMultiCallable[_admin_pb2.ApplyRequest, _admin_pb2.ApplyReply]  # type: ignore[assignment]
+    """Changes what a running cluster can change; with dry_run only says what it would change. FAILED_PRECONDITION names what needs a new start."""
+    Scale: _aio.UnaryUnaryMultiCallable[_admin_pb2.ScaleRequest, _admin_pb2.PoolInfo]  # type: ignore[assignment]
+    """The workers that a pool gives up finish their work first."""
+    Restart: _aio.UnaryUnaryMultiCallable[_admin_pb2.RestartRequest, _admin_pb2.WorkerInfo]  # type: ignore[assignment]
+    """The controller drains the worker, replaces its processes, waits until it is ready and warm, and lets it take work again."""
+    Logs: _aio.UnaryStreamMultiCallable[_admin_pb2.LogsRequest, _admin_pb2.LogChunk]  # type: ignore[assignment]
+    """The last lines of a log, and with follow what is added to it, until the caller hangs up."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.EventList]  # type: ignore[assignment]
+    WatchEvents: _aio.UnaryStreamMultiCallable[_admin_pb2.ListEventsRequest, _admin_pb2.EventList]  # type: ignore[assignment]
+    """The latest events first, then those that happen."""
     CheckIntegrity: _aio.UnaryUnaryMultiCallable[_admin_pb2.ClusterIntegrityRequest, _admin_pb2.ClusterIntegrity]  # type: ignore[assignment]
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
@@ -171,11 +191,51 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.PolicyInfo, _abc.Awaitable[_admin_pb2.PolicyInfo]]: ...
 
     @_abc_1.abstractmethod
+    def Apply(
+        self,
+        request: _admin_pb2.ApplyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ApplyReply, _abc.Awaitable[_admin_pb2.ApplyReply]]:
+        """Changes what a running cluster can change; with dry_run only says what it would change. FAILED_PRECONDITION names what needs a new start."""
+
+    @_abc_1.abstractmethod
+    def Scale(
+        self,
+        request: _admin_pb2.ScaleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.PoolInfo, _abc.Awaitable[_admin_pb2.PoolInfo]]:
+        """The workers that a pool gives up finish their work first."""
+
+    @_abc_1.abstractmethod
+    def Restart(
+        self,
+        request: _admin_pb2.RestartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.WorkerInfo, _abc.Awaitable[_admin_pb2.WorkerInfo]]:
+        """The controller drains the worker, replaces its processes, waits until it is ready and warm, and lets it take work again."""
+
+    @_abc_1.abstractmethod
+    def Logs(
+        self,
+        request: _admin_pb2.LogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.LogChunk], _abc.AsyncIterator[_admin_pb2.LogChunk]]:
+        """The last lines of a log, and with follow what is added to it, until the caller hangs up."""
+
+    @_abc_1.abstractmethod
     def ListEvents(
         self,
         request: _admin_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.EventList, _abc.Awaitable[_admin_pb2.EventList]]: ...
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _admin_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.EventList], _abc.AsyncIterator[_admin_pb2.EventList]]:
+        """The latest events first, then those that happen."""
 
     @_abc_1.abstractmethod
     def CheckIntegrity(
