@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,9 +24,12 @@ STOP_GRACE_S = 5.0
 
 
 class Hosts:
-    """The hosts of one cluster. Nothing here waits, except `stop_all`."""
+    """The hosts of one cluster. Nothing here waits, except `stop_all`. `on_stopped(worker)` runs on a thread when a host is gone."""
 
-    def __init__(self, cluster: str, store_url: str, run_dir: str, command: Sequence[str]) -> None:
+    def __init__(
+        self, cluster: str, store_url: str, run_dir: str, command: Sequence[str], on_stopped: Callable[[str], None]
+    ) -> None:
+        self._on_stopped = on_stopped
         self._cluster = cluster
         self._store_url = store_url
         self._run_dir = run_dir
@@ -41,9 +44,9 @@ class Hosts:
         return {name for name in names if name is not None}
 
     def start(self, worker: str, resources: Resources, process: dict[str, Any]) -> bool:
-        """Make the host of `worker` unless it exists; False if that was tried less than START_AGAIN_S ago."""
+        """Make the host of `worker` unless it exists; False if one is ending, or if that was tried less than START_AGAIN_S ago."""
         now = time.monotonic()
-        if now - self._started.get(worker, -START_AGAIN_S) < START_AGAIN_S:
+        if worker in self._stopping or now - self._started.get(worker, -START_AGAIN_S) < START_AGAIN_S:
             return False
         self._started[worker] = now
         name = host_name(self._cluster, worker)
@@ -69,11 +72,13 @@ class Hosts:
         actor.remote(self._cluster, worker, self._store_url, self._run_dir, process, self._command)
         return True
 
-    def stop(self, worker: str) -> None:
-        """End a host, its engine and its placement group, in the background."""
-        if worker not in self._stopping:
-            self._stopping.add(worker)
-            self._pool.submit(self._stop, worker)
+    def stop(self, worker: str) -> bool:
+        """End a host, its engine and its placement group, in the background; False if that goes on already."""
+        if worker in self._stopping:
+            return False
+        self._stopping.add(worker)
+        self._pool.submit(self._stop, worker)
+        return True
 
     def stop_all(self, workers: Iterable[str]) -> None:
         """End these hosts and wait until they are gone."""
@@ -93,5 +98,10 @@ class Hosts:
         finally:
             with contextlib.suppress(ValueError):
                 remove_placement_group(get_placement_group(name))
-            self._stopping.discard(worker)
+            try:
+                self._on_stopped(worker)
+            except Exception:
+                log.exception("after the end of %s", name)
+            # Only now may a new host of this name begin: it must not be taken for the old one.
             self._started.pop(worker, None)
+            self._stopping.discard(worker)

@@ -7,15 +7,28 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.control.actions import Hosts
 from orchestrator.control.decide import Decisions
+from orchestrator.control.desired import Desired
 from orchestrator.control.drain import DrainStep, drain_step, draining
+from orchestrator.control.logfile import log_to
 from orchestrator.control.prewarm import Peer, Prewarmer
 from orchestrator.control.probe import Probe
 from orchestrator.control.process import process_config
-from orchestrator.control.reconcile import CreateWorker, PoolTarget, RemoveWorker, StartHost, StopHost, reconcile
+from orchestrator.control.reconcile import (
+    CreateWorker,
+    KeepWorker,
+    PoolTarget,
+    RemoveWorker,
+    RetireWorker,
+    StartHost,
+    StopHost,
+    reconcile,
+)
+from orchestrator.control.restart import RestartStep, restart_step
 from orchestrator.core.cluster import Role
 from orchestrator.core.config import Cluster, parse
 from orchestrator.state import Document, open_store
@@ -26,6 +39,8 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 DESCRIBE_S = 1.0
+WARM_S = 20.0
+"""A restarted worker takes work after this time even if a transport pair stays cold, which only costs its first request time."""
 
 
 class Controller:
@@ -39,7 +54,11 @@ class Controller:
         self._name = cluster
         self._run_dir = run_dir
         self._store = open_store(store_url, cluster)
-        self._hosts = Hosts(cluster, store_url, run_dir, command)
+        log_to(Path(run_dir) / "logs" / "controller.log")
+        self._desired = Desired(self._store)
+        # A host that was killed cannot take its endpoint back.
+        self._hosts = Hosts(cluster, store_url, run_dir, command, self._forget_endpoint)
+        self._ready_since: dict[tuple[str, int], float] = {}
         self._probe = Probe()
         self._prewarmer = Prewarmer()
         self._decisions = Decisions(self._store)
@@ -73,6 +92,9 @@ class Controller:
         self._stopping.set()
         self._thread.join()
         self._hosts.stop_all(self._hosts.alive())
+
+    def _forget_endpoint(self, name: str) -> None:
+        self._store.delete("endpoint", name)
 
     def _record_start(self) -> None:
         def started(before: Document | None) -> Document:
@@ -108,16 +130,18 @@ class Controller:
         if document is None:
             return
         cluster = self._cluster(document)
-        self._reconcile(cluster)
+        endpoints = self._store.list("endpoint")
+        self._reconcile(cluster, {name for name, endpoint in endpoints.items() if endpoint["state"] == "ready"})
         self._decisions.write_missing(cluster.spec.policies)
         workers = self._store.list("worker")
-        ready = {n: e for n, e in self._store.list("endpoint").items() if n in workers and e["state"] == "ready"}
+        ready = {n: e for n, e in endpoints.items() if n in workers and e["state"] == "ready"}
         self._probe.forget(ready)
         for name, endpoint in ready.items():
             settled = self._probe.seen(endpoint) is not None and not draining(workers[name])
             self._probe.describe(endpoint, DESCRIBE_S if settled else TICK_S)
         self._drain(workers, ready)
         self._prewarm(workers, ready)
+        self._restart(workers, endpoints)
         self._decisions.tick(workers, {name: self._probe.seen(endpoint) for name, endpoint in ready.items()})
 
     def _cluster(self, document: Document) -> Cluster:
@@ -125,21 +149,23 @@ class Controller:
             self._spec = (document, parse(document))
         return self._spec[1]
 
-    def _reconcile(self, cluster: Cluster) -> None:
+    def _reconcile(self, cluster: Cluster, serving: set[str]) -> None:
         pools = {pool.name: pool for pool in cluster.spec.pools}
         targets = [PoolTarget(pool.name, str(pool.role), pool.count) for pool in pools.values()]
-        for action in reconcile(targets, self._store.list("worker"), self._hosts.alive()):
+        workers = self._store.list("worker")
+        for action in reconcile(targets, workers, self._hosts.alive(), serving, time.time()):
             match action:
                 case CreateWorker(name, pool, role, index):
-                    wanted = {"name": name, "pool": pool, "role": role, "index": index, "drain": None, "drained": False}
-                    self._store.update("worker", name, lambda now, wanted=wanted: now or wanted)  # type: ignore[misc]
-                    record(self._store, "worker", name, Event.WORKER_CREATED, f"pool {pool}, role {role}")
+                    self._desired.create(name, pool, role, index)
                 case StartHost(name, pool):
                     if self._hosts.start(name, pools[pool].resources, process_config(cluster, pools[pool])):
                         record(self._store, "worker", name, Event.HOST_STARTED)
-                case RemoveWorker(name):
-                    self._store.delete("worker", name)
-                    record(self._store, "worker", name, Event.WORKER_REMOVED)
+                case RetireWorker(name):
+                    self._desired.retire(name, workers[name], cluster.spec.drain.budget_s)
+                case KeepWorker(name):
+                    self._desired.keep(name, workers[name])
+                case RemoveWorker(name, busy):
+                    self._desired.remove(name, busy)
                 case StopHost(name):
                     self._hosts.stop(name)
 
@@ -147,29 +173,33 @@ class Controller:
         now = time.time()
         for name, worker in workers.items():
             seen = self._probe.seen(ready[name]) if name in ready else None
-            step = drain_step(worker, seen.occupancy if seen else None, now)
-            if step is DrainStep.DRAINED and self._update_drain(name, worker, drained=True):
-                seconds = now - worker["drain"]["requested_at"]
-                record(self._store, "worker", name, Event.DRAINED, f"nothing left after {seconds:.1f} s")
-            elif step is DrainStep.BUDGET_EXCEEDED and self._update_drain(name, worker, exceeded=True):
-                budget_s = worker["drain"]["budget_s"]
-                message = f"still busy after {budget_s:g} s; takes no new work and finishes what runs"
-                record(self._store, "worker", name, Event.DRAIN_BUDGET_EXCEEDED, message)
+            match drain_step(worker, seen.occupancy if seen else None, now):
+                case DrainStep.DRAINED:
+                    self._desired.drained(name, worker)
+                case DrainStep.BUDGET_EXCEEDED:
+                    self._desired.exceeded(name, worker)
 
-    def _update_drain(self, name: str, seen: Document, *, drained: bool = False, exceeded: bool = False) -> bool:
-        """Write the outcome unless the drain was changed or taken back since it was read."""
-        applied = False
+    def _restart(self, workers: dict[str, Document], endpoints: dict[str, Document]) -> None:
+        now = time.time()
+        for name, worker in workers.items():
+            endpoint = endpoints.get(name)
+            match restart_step(worker, endpoint, endpoint is not None and self._is_warm(name, endpoint), now):
+                case RestartStep.STOP:
+                    if self._hosts.stop(name):
+                        record(self._store, "worker", name, Event.RESTARTING)
+                case RestartStep.RESUME:
+                    self._desired.restarted(name, worker, endpoint["pid"] if endpoint else 0)
+                case RestartStep.GIVE_UP:
+                    self._desired.restart_given_up(name, worker)
 
-        def change(now: Document | None) -> Document | None:
-            nonlocal applied
-            applied = now is not None and now["drain"] == seen["drain"]
-            if now is None or not applied:
-                return now
-            drain = {**now["drain"], "exceeded": True} if exceeded else now["drain"]
-            return {**now, "drain": drain, "drained": now["drained"] or drained}
-
-        self._store.update("worker", name, change)
-        return applied
+    def _is_warm(self, name: str, endpoint: Document) -> bool:
+        if endpoint["state"] != "ready" or self._probe.seen(endpoint) is None:
+            return False
+        key = (name, endpoint["incarnation"])
+        since = self._ready_since.setdefault(key, time.monotonic())
+        for old in [k for k in self._ready_since if k[0] == name and k != key]:
+            del self._ready_since[old]
+        return self._prewarmer.cold(*key) == 0 or time.monotonic() - since > WARM_S
 
     def _prewarm(self, workers: dict[str, Document], ready: dict[str, Document]) -> None:
         peers = []

@@ -59,6 +59,15 @@ class Prewarmer:
         """The puller reported the pair as warm."""
         self._warm.add(pair)
 
+    def cold(self, name: str, incarnation: int) -> int:
+        """How many wanted pairs of this incarnation are not warm yet."""
+        me = (name, incarnation)
+        sides = (
+            (p.puller, p.puller_incarnation) == me or (p.source, p.source_incarnation) == me
+            for p in self._wanted - self._warm
+        )
+        return sum(sides)
+
     @property
     def warm(self) -> int:
         """Number of wanted pairs that are warm."""

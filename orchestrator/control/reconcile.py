@@ -46,21 +46,46 @@ class StopHost:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveWorker:
-    """Take back `worker/NAME`; its host is stopped in a later tick because nobody wants it any more."""
+class RetireWorker:
+    """Let a worker that is wanted no more finish its work."""
 
     name: str
 
 
-Action = CreateWorker | StartHost | StopHost | RemoveWorker
+@dataclass(frozen=True, slots=True)
+class KeepWorker:
+    """A worker that was to leave is wanted again."""
+
+    name: str
 
 
-def reconcile(pools: Iterable[PoolTarget], workers: Mapping[str, Document], hosts: Set[str]) -> list[Action]:
+@dataclass(frozen=True, slots=True)
+class RemoveWorker:
+    """Take back `worker/NAME`; its host is stopped in a later tick because nobody wants it any more.
+
+    `busy` if its time was up before its work was: front doors carry on with that work elsewhere.
+    """
+
+    name: str
+    busy: bool = False
+
+
+Action = CreateWorker | StartHost | StopHost | RetireWorker | KeepWorker | RemoveWorker
+
+
+def reconcile(
+    pools: Iterable[PoolTarget],
+    workers: Mapping[str, Document],
+    hosts: Set[str],
+    serving: Set[str] = frozenset(),
+    now: float = 0.0,
+) -> list[Action]:
     """Actions for one tick, in order.
 
-    `workers` are the desired documents by name, `hosts` the workers whose host lives (or is being restarted by Ray). A worker document is
-    written one tick before its host is made, and taken back one tick before its host is stopped, so that a controller that dies in
-    between finds in the store what it was about. A pool that shrinks gives up its highest indices. What lives and is wanted is left alone.
+    `workers` are the desired documents by name, `hosts` the workers whose host lives (or is being restarted by Ray), `serving` those
+    whose engine serves, `now` unix seconds. A worker document is written one tick before its host is made, and taken back one tick
+    before its host is stopped, so that a controller that dies in between finds in the store what it was about. A pool that shrinks
+    gives up its highest indices; those that serve are drained first. What lives and is wanted is left alone.
     """
     targets = {pool.name: pool for pool in pools}
     actions: list[Action] = []
@@ -72,8 +97,27 @@ def reconcile(pools: Iterable[PoolTarget], workers: Mapping[str, Document], host
     for name, document in workers.items():
         target = targets.get(document["pool"])
         if target is None or document["index"] >= target.count:
-            actions.append(RemoveWorker(name))
-        elif name not in hosts:
+            if (step := _leave(name, document, name in serving, now)) is not None:
+                actions.append(step)
+            continue
+        if leaving(document):
+            actions.append(KeepWorker(name))
+        if name not in hosts:
             actions.append(StartHost(name, target.name))
     actions.extend(StopHost(name) for name in sorted(hosts - workers.keys()))
     return actions
+
+
+def leaving(document: Document) -> bool:
+    """The worker is drained because nobody wants it any more."""
+    return bool(document["drain"] and document["drain"].get("leaving"))
+
+
+def _leave(name: str, document: Document, serves: bool, now: float) -> Action | None:
+    """The next step of a worker that nobody wants: None while it finishes its work."""
+    if not serves or document["drained"]:
+        return RemoveWorker(name)
+    if not leaving(document):
+        return RetireWorker(name)
+    drain = document["drain"]
+    return RemoveWorker(name, busy=True) if now > drain["requested_at"] + drain["budget_s"] else None

@@ -73,6 +73,66 @@ def test_drain_waits_for_running_work_beyond_its_budget(running: Running) -> Non
     assert len(running.events("DrainBudgetExceeded")) == 1
 
 
+def test_restart_drains_replaces_the_host_and_takes_work_again(running: Running) -> None:
+    eventually(lambda: running.events("PairsWarm"))
+    before = running.store.get("endpoint", "decode-0")
+    assert before is not None
+    busy = running.run_dir / "workers" / "decode-0.running"
+    busy.write_text("1")
+    ask(running, "decode-0", before["incarnation"], budget_s=60.0)
+    eventually(lambda: (running.store.get("worker", "decode-0") or {})["drain"])
+    assert running.store.get("endpoint", "decode-0") == before and not running.events("Restarting")
+    busy.unlink()
+    eventually(lambda: running.events("Restarted"), 60)
+    after = running.store.get("endpoint", "decode-0")
+    assert (
+        after is not None and after["host_pid"] != before["host_pid"] and after["incarnation"] > before["incarnation"]
+    )
+    document = running.store.get("worker", "decode-0")
+    assert document is not None
+    assert (document["drain"], document["drained"], document["restart"]) == (None, False, None)
+    assert not exists(before["pid"])
+    assert [e["object"] for e in running.events("Restarting")] == ["decode-0"]
+
+
+def test_restart_whose_time_is_up_leaves_the_worker_as_it_is(running: Running) -> None:
+    before = running.store.get("endpoint", "decode-0")
+    assert before is not None
+    (running.run_dir / "workers" / "decode-0.running").write_text("1")
+    ask(running, "decode-0", before["incarnation"], budget_s=0.1)
+    eventually(lambda: running.events("RestartGivenUp"))
+    document = running.store.get("worker", "decode-0")
+    assert document is not None and (document["drain"], document["restart"]) == (None, None)
+    assert running.store.get("endpoint", "decode-0") == before
+
+
+def ask(running: Running, worker: str, incarnation: int, budget_s: float) -> None:
+    from orchestrator.control.restart import wanted
+
+    now = time.time()
+    running.store.update("worker", worker, lambda d: wanted(d or {}, incarnation, budget_s, False, now))
+
+
+def test_busy_worker_leaves_a_smaller_pool_when_its_work_is_done(running: Running) -> None:
+    busy = running.run_dir / "workers" / "decode-0.running"
+    busy.write_text("1")
+    before = running.store.get("endpoint", "decode-0")
+
+    def shrink(spec):  # type: ignore[no-untyped-def]
+        pools = [
+            {**pool, "count": 0 if pool["name"] == "decode" else 1, "role": "both"} for pool in spec["spec"]["pools"]
+        ]
+        return {**spec, "spec": {**spec["spec"], "pools": pools}}
+
+    running.store.update("cluster", "spec", shrink)
+    eventually(lambda: running.events("WorkerLeaving"))
+    assert running.store.get("endpoint", "decode-0") == before and not running.events("WorkerRemoved")
+    busy.unlink()
+    eventually(lambda: running.store.list("worker").keys() == {"prefill-0"})
+    assert [e["reason"] for e in running.events("Drained")] == ["Drained"]
+    eventually(lambda: running.store.list("endpoint").keys() == {"prefill-0"})
+
+
 def test_smaller_pool_stops_hosts_and_stop_leaves_no_process(running: Running) -> None:
     import ray
 
