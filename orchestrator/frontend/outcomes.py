@@ -6,7 +6,18 @@ from orchestrator.frontend.service import Cause, ServiceError
 from orchestrator.frontend.text import GenerationCancelled
 from orchestrator.observability import Outcome
 
-_REJECTED = frozenset({Cause.INVALID, Cause.DUPLICATE, Cause.QUEUE_FULL, Cause.NO_CAPACITY, Cause.SHUTTING_DOWN})
+_REJECTED = frozenset(
+    {
+        Cause.INVALID,
+        Cause.DUPLICATE,
+        Cause.KEY_REQUESTS,
+        Cause.KEY_CONCURRENCY,
+        Cause.KEY_TOKENS,
+        Cause.QUEUE_FULL,
+        Cause.NO_CAPACITY,
+        Cause.SHUTTING_DOWN,
+    }
+)
 
 
 def outcome_of(error: Exception) -> tuple[Outcome, str]:

@@ -19,6 +19,9 @@ _DEFAULT_RETRY_S = 1.0
 _CODES: dict[Cause, grpc.StatusCode] = {
     Cause.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Cause.DUPLICATE: grpc.StatusCode.ALREADY_EXISTS,
+    Cause.KEY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Cause.KEY_CONCURRENCY: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Cause.KEY_TOKENS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cause.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cause.NO_CAPACITY: grpc.StatusCode.UNAVAILABLE,
     Cause.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,

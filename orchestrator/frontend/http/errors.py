@@ -19,6 +19,9 @@ _TYPES = {401: "authentication_error", 429: "rate_limit_error", 499: "request_ca
 _CAUSES: dict[Cause, tuple[int, str, str]] = {
     Cause.INVALID: (400, "invalid_request", "rejected-invalid"),
     Cause.DUPLICATE: (409, "duplicate_request_id", "rejected-duplicate"),
+    Cause.KEY_REQUESTS: (429, "rate_limit_exceeded", "rejected-key-requests"),
+    Cause.KEY_CONCURRENCY: (429, "rate_limit_exceeded", "rejected-key-concurrency"),
+    Cause.KEY_TOKENS: (429, "rate_limit_exceeded", "rejected-key-tokens"),
     Cause.QUEUE_FULL: (429, "queue_full", "rejected-queue-full"),
     Cause.NO_CAPACITY: (503, "no_capacity", "rejected-no-capacity"),
     Cause.TIMEOUT: (504, "timeout", "evicted-timeout"),
