@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -13,11 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.config import ConfigError, Faults, parse
 from orchestrator.core.config.serving import DEMO
-from orchestrator.state import open_store
+from orchestrator.state import StoreError, open_store
 from workers.demo import MODEL_DIR
 from workers.endpoint import EndpointPublisher
+from workers.overwrite import overwrite
 from workers.supervisor import ChildProcess, describe_exit, last_lines
+from workers.watch import Limits
+
+log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "workers.process")
 BACKOFF_FIRST_S = 0.2
@@ -64,9 +70,12 @@ class WorkerHost:
         self._stopping = threading.Event()
         self._engine: ChildProcess | None = None
         self._ready_at: float | None = None
+        self._store = store
+        self._faults = Faults()
         before = store.get("endpoint", name) or {}
+        ended = store.get("incarnation", name) or {}
         self._restarts = int(before.get("restarts", -1))  # counts from 0 at the first start
-        self._incarnation = int(before.get("incarnation", 0))
+        self._incarnation = max(int(before.get("incarnation", 0)), int(ended.get("last", 0)))
         self._end_stale(int(before.get("pid", 0)))
         self._endpoint: dict[str, Any] = {}
         self._publisher = EndpointPublisher(store, name)
@@ -112,23 +121,31 @@ class WorkerHost:
 
     def _run_once(self) -> int:
         """Start one incarnation and block until it ends; returns its exit code."""
+        # Grows although the clock may go back.
         self._incarnation = max(time.time_ns(), self._incarnation + 1)
         self._restarts += 1
         self._ready_at = None
+        faults = self._read_faults()
         config = {
             **self._process,
             "name": self._name,
             "incarnation": self._incarnation,
             "parent_pid": os.getpid(),
         }
-        self._config.write_text(json.dumps(config, indent=1))
+        overwrite(self._config, json.dumps(config, indent=1))
         with self._lock:
             if self._stopping.is_set():
                 return 0
             self._engine = ChildProcess(
-                self._command, self._log_file, self._environment, self._on_ready, START_TIMEOUT_S
+                self._command,
+                self._log_file,
+                self._environment,
+                self._on_ready,
+                START_TIMEOUT_S,
+                Limits(faults.hung_after_s, faults.step_timeout_s),
+                self._on_hung,
             )
-            self._publish("starting", "", address="", pid=self._engine.pid, started_at=time.time())
+            self._publish("starting", "", address="", session_address="", pid=self._engine.pid, started_at=time.time())
         return self._engine.wait()
 
     def _on_ready(self, line: dict[str, Any]) -> None:
@@ -136,19 +153,34 @@ class WorkerHost:
             if self._stopping.is_set():
                 return
             self._ready_at = time.monotonic()
-            self._publish("ready", "", address=f"{self._process.get('host', '127.0.0.1')}:{line['port']}")
+            host, ports = self._process.get("host", "127.0.0.1"), {"address": "port", "session_address": "session_port"}
+            self._publish("ready", "", **{key: f"{host}:{line[port]}" for key, port in ports.items() if port in line})
         if self._restarts:
             self._publisher.event("WorkerRestarted", f"ready again as process {self._endpoint['pid']}")
 
-    def _bury(self, code: int) -> None:
-        how = describe_exit(code)
-        tail = "\n".join(last_lines(self._log_file))
+    def _on_hung(self, why: str) -> None:
+        # At once, and not when it has ended: a process that waits in a driver may take its time to die.
         with self._lock:
+            self._publish("dead", f"hung: {why}")
+
+    def _bury(self, code: int) -> None:
+        with self._lock:
+            hung = self._engine.hung if self._engine is not None else None
             self._engine = None
-            self._publish("dead", f"engine process ended: {how}")
-        self._publisher.event(
-            "WorkerDied", f"process {self._endpoint['pid']} ended: {how}" + (f"\n{tail}" if tail else "")
-        )
+            how = f"hung: {hung}" if hung else f"engine process ended: {describe_exit(code)}"
+            self._publish("dead", how)
+        tail = "\n".join(last_lines(self._log_file))
+        reason = "WorkerHung" if hung else "WorkerDied"
+        self._publisher.event(reason, f"process {self._endpoint['pid']}: {how}" + (f"\n{tail}" if tail else ""))
+
+    def _read_faults(self) -> Faults:
+        """The section `faults` in force; the last one known while the store is away."""
+        try:
+            document = self._store.get("cluster", "spec")
+            self._faults = parse(document).spec.faults if document else self._faults
+        except (StoreError, ConfigError) as error:
+            log.warning("%s: %s", self._name, error)
+        return self._faults
 
     def _publish(self, state: str, message: str, **changes: Any) -> None:
         self._endpoint = {

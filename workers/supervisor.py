@@ -1,16 +1,22 @@
-"""One run of a child process: start it, learn when it serves, learn at once how it ended."""
+"""One run of a child process: start it, learn when it serves, learn at once how it ended, end it when it hangs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from orchestrator.core.pulse import DUMP_SIGNAL
+from workers.watch import CHECK_S, HungWatch, Limits
 
 
 def describe_exit(code: int) -> str:
@@ -38,7 +44,8 @@ class ChildProcess:
     """A child that prints one JSON line with its `pid` and ports on stdout when it serves; all else it prints goes to `log`.
 
     `on_ready(line)` runs on a thread of this object, at most once. A child that is not ready within `start_timeout_s` is
-    killed.
+    killed. With `limits` it must send pulses from then on (see `orchestrator.core.pulse`); one that hangs is told to write
+    its stacks to its stderr and killed, after `on_hung(why)` on the thread that waits. A log on a full disk loses lines.
     """
 
     def __init__(
@@ -48,9 +55,15 @@ class ChildProcess:
         environment: dict[str, str],
         on_ready: Callable[[dict[str, Any]], None],
         start_timeout_s: float,
+        limits: Limits | None = None,
+        on_hung: Callable[[str], None] = lambda why: None,
     ) -> None:
         self._on_ready = on_ready
-        self._log = log.open("ab", buffering=0)
+        self._on_hung = on_hung
+        self._watch = HungWatch(limits) if limits is not None else None
+        self.hung: str | None = None
+        """Why it was killed as hung, if it was."""
+        self._log = _open_log(log)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -72,6 +85,14 @@ class ChildProcess:
 
     def wait(self) -> int:
         """Block until the child ends; returns its code, negative for a signal. Wakes up the moment it dies."""
+        handle = os.pidfd_open(self.pid)
+        try:
+            ended = select.poll()
+            ended.register(handle, select.POLLIN)
+            while not ended.poll(CHECK_S * 1e3):
+                self._check()
+        finally:
+            os.close(handle)
         code = self._process.wait()
         self._deadline.cancel()
         self._reader.join(timeout=1.0)
@@ -86,8 +107,17 @@ class ChildProcess:
         """End the child (SIGKILL)."""
         self._process.kill()
 
+    def _check(self) -> None:
+        if self.hung is not None:
+            self.kill()
+        elif self._watch is not None and (why := self._watch.check(time.monotonic())):
+            self.hung = why
+            self._write(f"hung: {why}: killed\n".encode())
+            self._process.send_signal(DUMP_SIGNAL)  # the next check kills
+            self._on_hung(why)
+
     def _too_slow(self, seconds: float) -> None:
-        self._log.write(f"not ready after {seconds:.0f} s: killed\n".encode())
+        self._write(f"not ready after {seconds:.0f} s: killed\n".encode())
         self.kill()
 
     def _read(self) -> None:
@@ -96,19 +126,37 @@ class ChildProcess:
         ready = False
         with stdout:
             for line in stdout:
-                document = None if ready else _ready_line(line)
-                if document is None:
-                    self._log.write(line)
-                    continue
-                ready = True
-                self._deadline.cancel()
-                self._on_ready(document)
+                document = _json_line(line)
+                if ready and "pulse" in document:
+                    if self._watch is not None:
+                        self._watch.heard(document["pulse"])
+                elif not ready and "pid" in document:
+                    ready = True
+                    self._deadline.cancel()
+                    if self._watch is not None:
+                        self._watch.heard({})
+                    self._on_ready(document)
+                else:
+                    self._write(line)
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the disk is full, or the child has ended
+            self._log.write(line)
 
 
-def _ready_line(line: bytes) -> dict[str, Any] | None:
-    """The ready line; None for anything else that a library may print."""
+def _open_log(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab", buffering=0)
+    except OSError:  # no room for one more file: run without a log
+        return open(os.devnull, "ab", buffering=0)
+
+
+def _json_line(line: bytes) -> dict[str, Any]:
+    """The JSON object of a line; empty for anything else that a library may print."""
+    if not line.startswith(b"{"):
+        return {}
     try:
         document = json.loads(line)
     except ValueError:
-        return None
-    return document if isinstance(document, dict) and "pid" in document else None
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,6 +1,7 @@
 """A double of `workers.process`: no model and no KV, only the ready line and the gRPC calls that the control plane makes.
 
-It says that it runs as many requests as the file `CONFIG.running` holds, 0 without one.
+It says that it runs as many requests as the file `CONFIG.running` holds, 0 without one, and that its engine step has lasted
+as many seconds as `CONFIG.step` holds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import grpc
 
+from orchestrator.core.pulse import PULSE_S, PulsePipe
 from pd.v1 import worker_pb2 as pb
 from pd.v1 import worker_pb2_grpc
 from workers.process.deaths import die_with
@@ -57,8 +59,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     server.start()
     print("a library greets you")
-    print(json.dumps({"port": port, "pid": os.getpid()}), flush=True)
-    stopped.wait()
+    print(json.dumps({"port": port, "session_port": port, "pid": os.getpid()}), flush=True)
+    pipe, step = PulsePipe.after_ready(), path.with_suffix(".step")
+    while not stopped.wait(PULSE_S):
+        pipe.send({"steps": 1, "step_s": float(step.read_text()) if step.exists() else 0.0})
     server.stop(grace=0.1).wait()
 
 

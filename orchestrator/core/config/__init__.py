@@ -2,6 +2,7 @@
 
 from orchestrator.core.config.cluster import API_VERSION, KIND, Cluster, Metadata, Spec
 from orchestrator.core.config.dump import dump, parse
+from orchestrator.core.config.faults import Faults
 from orchestrator.core.config.load import load, loads
 from orchestrator.core.config.policies import (
     ParameterInfo,
@@ -37,6 +38,7 @@ __all__ = [
     "Drain",
     "Engine",
     "EngineKind",
+    "Faults",
     "FrontDoor",
     "LogFormat",
     "LogLevel",

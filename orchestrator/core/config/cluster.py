@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.core.config.faults import Faults
 from orchestrator.core.config.policies import Policies
 from orchestrator.core.config.pools import Pool, Tier, default_pools, default_tiers
 from orchestrator.core.config.services import Drain, FrontDoor, Observability, Ray, Security, State
@@ -39,6 +40,7 @@ class Spec:
     security: Security = setting("who may call", factory=Security)
     observability: Observability = setting("logs and traces", factory=Observability)
     drain: Drain = setting("how workers leave", factory=Drain)
+    faults: Faults = setting("when a process counts as hung", factory=Faults)
     simulation: Simulation = setting("what `pdctl simulate` assumes", factory=Simulation)
 
     def tier(self, name: str | None) -> Tier:
