@@ -21,7 +21,9 @@ class Sampling:
 
     The random number for output token `index` depends on (`seed`, `index`) alone, so any worker can continue a request
     and draw what the first would have drawn. `temperature` 0 is greedy. `top_k` 0 and `top_p` 1 keep every token.
-    `logprobs` is the number of alternatives to report per token, or None for no log-probabilities at all.
+    `logprobs` is the number of alternatives to report per token, or None for no log-probabilities at all; `prompt_logprobs` the
+    same for the prompt's tokens from the second on. The whole output follows `json_schema` (a JSON object, as text) or `regex`;
+    at most one of them is given (`core.grammar`), and an engine refuses both.
     """
 
     max_tokens: int = 16
@@ -32,3 +34,6 @@ class Sampling:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    json_schema: str | None = None
+    regex: str | None = None
+    prompt_logprobs: int | None = None

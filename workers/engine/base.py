@@ -60,7 +60,11 @@ class KvBlocks:
 
 @dataclass(slots=True)
 class Emission:
-    """What one step did for one request. `lease` is set when a prefill-only request ended and its blocks wait to be pulled."""
+    """What one step did for one request. `lease` is set when a prefill-only request ended and its blocks wait to be pulled.
+
+    `prompt_logprobs` come with output token 0 from the worker that prefills, for the prompt's tokens from the second on. A request
+    whose grammar cannot go on ends with `Finish.ERROR`, no token and `error`.
+    """
 
     key: Key
     first_index: int
@@ -70,6 +74,7 @@ class Emission:
     lease: KvBlocks | None = None
     error: str = ""
     cached_tokens: int = 0
+    prompt_logprobs: Sequence[TokenLogprobs] = ()
 
 
 @dataclass(slots=True)
@@ -118,8 +123,11 @@ class Engine(Protocol):
 
     stats: EngineStats
 
+    def kv_layout(self) -> str:
+        """Names of the KV pool's dimensions and their sizes, such as "block, layer, 2, token, kv_head, head_dim = 64, 4, 2, 16, 2, 32"."""
+
     def submit(self, request: EngineRequest) -> None:
-        """Queue a request; raises Invalid. A full pool only makes it wait."""
+        """Queue a request; raises Invalid, also for a grammar that cannot be enforced. A full pool only makes it wait."""
 
     def reserve(self, key: Key, tokens: int) -> KvBlocks:
         """Blocks for `tokens` tokens of context; raises Full or Invalid. Reserved blocks are never preempted."""

@@ -10,16 +10,19 @@ import torch
 
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import BlockHashes
+from orchestrator.core.sampling import Finish
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.policies.multiplexing.base import MultiplexingPolicy
 from workers.engine.base import Emission, EngineRequest, EngineStats, Full, Invalid, Key, KvBlocks, Phase
 from workers.engine.torch.accounts import Accounts
 from workers.engine.torch.blocks import BlockManager
 from workers.engine.torch.config import ModelConfig
+from workers.engine.torch.grammar import Grammars
 from workers.engine.torch.leases import Holding, Leases
 from workers.engine.torch.limits import Limits
 from workers.engine.torch.model import Decoder
 from workers.engine.torch.policy import ArrivalOrder, FixedBudget
+from workers.engine.torch.prompt_scores import PromptScores
 from workers.engine.torch.runner import Runner
 from workers.engine.torch.sampler import Sampled
 from workers.engine.torch.scheduler import Chunk, Scheduler
@@ -81,6 +84,7 @@ class TorchEngine:
         self._eos = frozenset(config.eos_token_ids)
         self._arrivals = 0
         self._live: dict[Key, Running] = {}
+        self.grammars = Grammars(model_dir, config.vocab_size, config.eos_token_ids)
         self._leases = Leases()
         self._blocks = BlockManager(kv_blocks, self.pool.generations, prefix_cache)
         self._scheduler = Scheduler(self._blocks, block_tokens, max_batch, self._leases.pinned, self._forget)
@@ -92,6 +96,9 @@ class TorchEngine:
             raise Invalid(f"{request.key} is already known")
         self._limits.check(request)
         sequence = self._sequence(request)
+        top = request.sampling.prompt_logprobs
+        if top is not None and request.first_index == 0:  # a later attempt has reported them
+            sequence.scores = PromptScores(len(request.tokens), top)
         self._live[request.key] = sequence
         self._scheduler.enqueue(sequence)
         self._accounts.refresh()
@@ -123,8 +130,8 @@ class TorchEngine:
             raise Invalid(
                 f"kv_tokens {kv_tokens} does not fit {holding.tokens} reserved, {len(request.tokens)} given tokens"
             )
-        del self._leases.reserved[request.key]
         sequence = self._sequence(request)
+        del self._leases.reserved[request.key]
         sequence.blocks.extend(holding.blocks)
         sequence.computed = kv_tokens
         sequence.admitted = True
@@ -192,6 +199,10 @@ class TorchEngine:
         """True if `step` would compute something."""
         return self._scheduler.has_work(self.admission)
 
+    def kv_layout(self) -> str:
+        """Names of the KV pool's dimensions, and their sizes."""
+        return "block, layer, 2, token, kv_head, head_dim = " + ", ".join(map(str, self.pool.data.shape))
+
     def cache_events(self) -> tuple[list[int], list[int]]:
         """Prefix block hashes stored and removed since the last call."""
         return self._blocks.events()
@@ -206,6 +217,8 @@ class TorchEngine:
 
     def _emit(self, sequence: Running, sampled: Sampled) -> Emission:
         token = sampled.token
+        if sequence.matcher is not None and not sequence.matcher.accept((token,)):
+            return self._fail(sequence, f"the output cannot be kept to its grammar: {sequence.matcher.error}")
         sequence.tokens.append(token)
         finish = sequence.finish_of(token, self._eos, self.max_model_len)
         emission = Emission(sequence.key, sequence.next_index, [token], finish=finish)
@@ -213,6 +226,8 @@ class TorchEngine:
             emission.logprobs.append(sampled.logprobs)
         if sequence.next_index == sequence.request.first_index:
             emission.cached_tokens = sequence.cached_tokens
+            if sequence.scores is not None:
+                emission.prompt_logprobs, sequence.scores = sequence.scores.entries, None
         sequence.next_index += 1
         self.stats.generated_tokens += 1
         if finish is not None:
@@ -221,6 +236,11 @@ class TorchEngine:
         elif sequence.request.phase is Phase.PREFILL:
             emission.lease = self._lease(sequence)
         return emission
+
+    def _fail(self, sequence: Running, error: str) -> Emission:
+        self._scheduler.remove(sequence)
+        self._close(sequence)
+        return Emission(sequence.key, sequence.next_index, finish=Finish.ERROR, error=error)
 
     def _lease(self, sequence: Running) -> KvBlocks:
         self._scheduler.remove(sequence)
@@ -263,8 +283,10 @@ class TorchEngine:
 
     def _sequence(self, request: EngineRequest) -> Running:
         self._arrivals += 1
-        hashes = self._hash(request.tokens)
-        return Running(request, self._arrivals, self._clock(), list(request.tokens), hashes, request.first_index)
+        tokens, hashes = list(request.tokens), self._hash(request.tokens)
+        sequence = Running(request, self._arrivals, self._clock(), tokens, hashes, request.first_index)
+        sequence.matcher = self.grammars.matcher(request.sampling, tokens[len(tokens) - request.first_index :])
+        return sequence
 
     def _hash(self, tokens: Sequence[int]) -> BlockHashes:
         return block_hashes(tokens if self._caching else (), self._block_tokens)

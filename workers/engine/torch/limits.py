@@ -8,6 +8,7 @@ import numpy as np
 
 from workers.engine.base import EngineRequest, Invalid
 from workers.engine.torch.config import ModelConfig
+from workers.engine.torch.prompt_scores import MAX_PROMPT_LOGPROBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Limits:
         tokens = np.asarray(request.tokens)
         if tokens.min() < 0 or tokens.max() >= self.vocab_size:
             raise Invalid(f"a token id is outside 0 to {self.vocab_size - 1}")
+        if request.first_index >= len(request.tokens):
+            raise Invalid(f"first_index {request.first_index} leaves no prompt among {len(request.tokens)} tokens")
+        wanted = request.sampling.prompt_logprobs
+        if wanted is not None and not 0 <= wanted <= MAX_PROMPT_LOGPROBS:
+            raise Invalid(f"prompt_logprobs {wanted}: this worker gives 0 to {MAX_PROMPT_LOGPROBS} alternatives")
         if not 0 <= request.first_index < request.sampling.max_tokens:
             raise Invalid(
                 f"first_index {request.first_index} leaves nothing of max_tokens {request.sampling.max_tokens}"

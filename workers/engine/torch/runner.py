@@ -10,7 +10,9 @@ import torch
 
 from workers.engine.torch.attention import PagedKv
 from workers.engine.torch.attention_plan import Span
+from workers.engine.torch.grammar import masks_of
 from workers.engine.torch.model import Decoder
+from workers.engine.torch.prompt_scores import score
 from workers.engine.torch.sampler import Sampled, sample
 from workers.engine.torch.scheduler import Chunk
 from workers.engine.torch.sequence import Running
@@ -31,6 +33,8 @@ class Runner:
         positions = np.concatenate([np.arange(c.start, c.end) for c in chunks])
         plan = self._kv.plan([Span(c.sequence.block_table(), c.start, c.end) for c in chunks])
         hidden = self._model.forward(self._put(tokens), self._put(positions), plan, self._kv)
+        if any(c.sequence.scores is not None for c in chunks):
+            self._score(chunks, hidden)
         ended = [i for i, c in enumerate(chunks) if c.end == len(c.sequence.tokens)]
         if not ended:
             return []
@@ -39,7 +43,20 @@ class Runner:
             hidden = hidden.index_select(0, self._put(last_rows[ended]))
         sequences = [chunks[i].sequence for i in ended]
         parameters, indices = [s.request.sampling for s in sequences], [s.next_index for s in sequences]
-        return list(zip(sequences, sample(self._model.logits(hidden), parameters, indices), strict=True))
+        # Masks are computed here, while a GPU is still busy with the forward pass.
+        masks = masks_of([s.matcher for s in sequences], self._model.config.vocab_size, self._device)
+        return list(zip(sequences, sample(self._model.logits(hidden), parameters, indices, masks), strict=True))
+
+    def _score(self, chunks: Sequence[Chunk], hidden: torch.Tensor) -> None:
+        """Add to the prompt's log-probabilities what these chunks tell."""
+        first = 0
+        for chunk in chunks:
+            sequence = chunk.sequence
+            if sequence.scores is not None and (at := sequence.scores.missing(chunk.start, chunk.end)):
+                rows = hidden[first + at.start - chunk.start : first + at.stop - chunk.start]
+                following = sequence.tokens[at.start + 1 : at.stop + 1]
+                sequence.scores.entries += score(self._model, rows, following, sequence.scores.top)
+            first += chunk.end - chunk.start
 
     def _put(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device)

@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.core.sampling import Sampling
 from workers.engine.base import TokenLogprobs
+from workers.engine.torch.grammar import Masks
 
 GREEDY_BELOW = 1e-5
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -31,16 +32,20 @@ def uniforms(seeds: npt.NDArray[np.uint64], indices: npt.NDArray[np.uint64]) -> 
     return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def sample(logits: torch.Tensor, parameters: Sequence[Sampling], indices: Sequence[int]) -> list[Sampled]:
+def sample(
+    logits: torch.Tensor, parameters: Sequence[Sampling], indices: Sequence[int], masks: Masks | None = None
+) -> list[Sampled]:
     """One token per row of `logits` (n, vocab_size), float32. Row i is output token `indices[i]` of its request.
 
-    A row's choice depends on that row alone. Log-probabilities are those of the model, before temperature and cuts.
+    A row's choice depends on that row alone, and keeps to its mask if it has one. Log-probabilities are those of the model, before
+    masks, temperature and cuts.
     """
-    tokens = logits.argmax(-1)
+    choices = logits if masks is None else masks.apply(logits)
+    tokens = choices.argmax(-1)
     drawn = [i for i, p in enumerate(parameters) if p.temperature >= GREEDY_BELOW]
     if drawn:
         rows = torch.tensor(drawn, device=logits.device)
-        chosen = _draw(logits.index_select(0, rows), [parameters[i] for i in drawn], [indices[i] for i in drawn])
+        chosen = _draw(choices.index_select(0, rows), [parameters[i] for i in drawn], [indices[i] for i in drawn])
         tokens = tokens.index_copy(0, rows, chosen)
     ids: list[int] = tokens.tolist()
     found = _logprobs(logits, tokens, ids, parameters)

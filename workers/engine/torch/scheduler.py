@@ -144,7 +144,7 @@ class Scheduler:
     def _match(self, sequence: Running) -> tuple[list[int], int]:
         """Cached blocks of a request's prefix and the blocks that it would take. The last token is always computed."""
         usable = (len(sequence.tokens) - 1) // self._block_tokens
-        cached = self._blocks.match(sequence.hashes[:usable])
+        cached = self._blocks.match(sequence.hashes[:usable]) if sequence.scores is None else []
         return cached, self._blocks.needed_blocks(cached, blocks_for(len(sequence.tokens), self._block_tokens))
 
     def _start(self, sequence: Running) -> bool:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from orchestrator.core.request import BlockHashes
 from orchestrator.core.sampling import Finish
 from workers.engine.base import EngineRequest, Key
+from workers.engine.torch.grammar import Matcher
+from workers.engine.torch.prompt_scores import PromptScores
 
 
 def blocks_for(tokens: int, block_tokens: int) -> int:
@@ -25,6 +27,8 @@ class Running:
     `tokens` are given and sampled tokens; the KV of the first `computed` is in `blocks`. One token left to compute means
     decoding, more mean prefill, so chunks and recomputation need no states of their own. `order` is its age: smaller is older.
     `hashes` cover the full blocks of the given tokens, of which the first `remembered` are in the prefix cache.
+    `scores` are the prompt's log-probabilities until they are reported; so long no cached block is used, since there are no
+    hidden states for it.
     """
 
     request: EngineRequest
@@ -38,6 +42,8 @@ class Running:
     remembered: int = 0
     cached_tokens: int = 0
     admitted: bool = False
+    matcher: Matcher | None = None
+    scores: PromptScores | None = None
 
     @property
     def key(self) -> Key:
@@ -62,6 +68,8 @@ class Running:
         """Why `token`, just appended as output `next_index`, ends the request, if it does."""
         sampling = self.request.sampling
         if token in sampling.stop_token_ids or (token in eos_token_ids and not sampling.ignore_eos):
+            return Finish.STOP
+        if self.matcher is not None and self.matcher.done:
             return Finish.STOP
         if self.next_index + 1 >= sampling.max_tokens or len(self.tokens) >= max_model_len:
             return Finish.LENGTH
