@@ -28,6 +28,9 @@ def sampling_from(message: pb.SamplingParameters) -> Sampling:
         stop_token_ids=tuple(message.stop_token_ids),
         ignore_eos=message.ignore_eos,
         logprobs=message.logprobs if message.HasField("logprobs") else None,
+        json_schema=message.json_schema or None,
+        regex=message.regex or None,
+        prompt_logprobs=message.prompt_logprobs if message.HasField("prompt_logprobs") else None,
     )
 
 
@@ -56,8 +59,9 @@ def tokens_to(emission: Emission) -> pb.Tokens:
         error=emission.error,
         cached_tokens=emission.cached_tokens,
     )
-    for entry in emission.logprobs:
-        message.logprobs.add(logprob=entry.logprob, top_ids=entry.top_ids, top_logprobs=entry.top_logprobs)
+    for wire, entries in ((message.logprobs, emission.logprobs), (message.prompt_logprobs, emission.prompt_logprobs)):
+        for entry in entries:
+            wire.add(logprob=entry.logprob, top_ids=entry.top_ids, top_logprobs=entry.top_logprobs)
     if emission.lease is not None:
         lease = emission.lease
         message.lease.CopyFrom(pb.KvBlocks(blocks=lease.blocks, generations=lease.generations, tokens=lease.tokens))
