@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import grpc
 from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
-from orchestrator.frontend.service import ModelInfo, Submission
+from orchestrator.frontend.service import DeltaStream, ModelInfo, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
 from orchestrator.recording.log import DecisionLog
@@ -83,7 +84,8 @@ class Fleet:
         line = process.stdout.readline()
         if not line:
             raise RuntimeError(f"{name} did not start: {(self.directory / f'{name}.log').read_text()[-2000:]}")
-        address = f"127.0.0.1:{json.loads(line)['port']}"
+        ready = json.loads(line)
+        address, session = (f"127.0.0.1:{ready[port]}" for port in ("port", "session_port"))
         self.workers[name] = Worker(name, process, address, incarnation)
         store = self.discovery.store
         store.put(
@@ -92,7 +94,14 @@ class Fleet:
         store.put(
             "endpoint",
             name,
-            {"name": name, "address": address, "pid": process.pid, "incarnation": incarnation, "state": "ready"},
+            {
+                "name": name,
+                "address": address,
+                "session_address": session,
+                "pid": process.pid,
+                "incarnation": incarnation,
+                "state": "ready",
+            },
         )
 
     def kill(self, name: str) -> None:
@@ -194,7 +203,9 @@ async def collect(
     """Run one request to its end; returns its output tokens and why it ended. Asserts that indices come in order and never twice."""
     output: list[int] = []
     finish = None
-    async for delta in dispatcher.submit(Submission(request_id, tuple(tokens), sampling)):
+    stream = DeltaStream()
+    dispatcher.submit(Submission(request_id, array("I", tokens), sampling), stream)
+    async for delta in stream:
         assert delta.first_index == len(output), (delta.first_index, len(output))
         output += delta.tokens
         finish = delta.finish or finish

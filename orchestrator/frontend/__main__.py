@@ -19,13 +19,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from orchestrator.core.config import Cluster, parse
+from orchestrator.core.pulse import PulsePipe
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
+from orchestrator.frontend.auth import Gate, KeyFileError, Keyring
 from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.key_check import KeyCheck
-from orchestrator.frontend.link import MAX_MESSAGE_BYTES
 from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
@@ -40,6 +41,7 @@ from orchestrator.state.open import open_store
 from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
 DRAIN_S = 5.0
+MAX_MESSAGE_BYTES = 16 << 20
 
 
 class PortTaken(Exception):
@@ -91,11 +93,11 @@ def api_keys(cluster: Cluster) -> frozenset[str]:
 
 
 async def start_grpc(
-    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, keys: frozenset[str]
+    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate
 ) -> tuple[grpc.aio.Server, int]:
     """Router, Admin, health and reflection on one port; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-    server = grpc.aio.server(interceptors=[KeyCheck(keys)], options=options)
+    server = grpc.aio.server(interceptors=[KeyCheck(gate)], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
     routing_pb2_grpc.add_RouterServicer_to_server(router, server)
     health_servicer = health.aio.HealthServicer()
@@ -122,6 +124,8 @@ async def serve(config: FrontDoorConfig) -> None:
     record = open_record(config, cluster)
     dispatcher = build_dispatcher(cluster, text, metrics, record)
     discovery = Discovery(store, dispatcher, config.id)
+    security = cluster.spec.security
+    gate = Gate(Keyring.load(security.api_keys_file), open_metrics=security.open_metrics)
     limits = Limits(
         max_body_bytes=cluster.spec.front_door.max_body_bytes,
         default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
@@ -137,7 +141,7 @@ async def serve(config: FrontDoorConfig) -> None:
     info = FrontDoorInfo(id=config.id, host=config.host, http_port=http_port, started_at=time.time())
     admin = AdminServicer(store, dispatcher, info)
     router = RouterServicer(dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers)
-    server, grpc_port = await start_grpc(config, admin, router, keys)
+    server, grpc_port = await start_grpc(config, admin, router, gate)
     info.grpc_port = grpc_port
     url = f"http://{config.host}:{http_port}"
     document = {
@@ -152,6 +156,7 @@ async def serve(config: FrontDoorConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     print(json.dumps({"http_port": http_port, "grpc_port": grpc_port, "pid": os.getpid()}), flush=True)
+    pulses = asyncio.create_task(PulsePipe.after_ready().run())
     await stopped.wait()
     follower.cancel()
     await dispatcher.close()
@@ -163,6 +168,7 @@ async def serve(config: FrontDoorConfig) -> None:
         await runner.cleanup()
     await asyncio.to_thread(store.delete, "frontdoor", config.id)
     store.close()
+    pulses.cancel()  # last: a long drain is no hang
 
 
 def main() -> None:
@@ -172,7 +178,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         uvloop.run(serve(config))
-    except PortTaken as error:
+    except (PortTaken, KeyFileError) as error:
         sys.exit(str(error))
 
 

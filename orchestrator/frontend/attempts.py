@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 
 from orchestrator.core.cluster import Role
@@ -25,21 +26,29 @@ class Attempts:
         # Not from 1: workers may still hold attempts of a front door of this name that died.
         self._tickets = secrets.randbits(31)
         self._undecided: dict[str, Flight] = {}
+        self.by_ticket: dict[int, Flight] = {}
+        """Flights by their attempt on the wire."""
+        self._decision = {phase: metrics.decision.labels(phase) for phase in ("prefill", "decode")}
 
     def start(self, flight: Flight) -> bool:
         """Place and dispatch the current attempt; False if no worker can take it now."""
-        with self._metrics.decision.labels("prefill").time():
-            prefill = self._router.place_prefill(flight.view)
+        started_s = time.perf_counter()
+        prefill = self._router.place_prefill(flight.view)
+        self._decision["prefill"].observe(time.perf_counter() - started_s)
         if prefill.worker is None:
             return False
-        with self._metrics.decision.labels("decode").time():
-            decode = prefill if prefill.co_locate else self._router.place_decode(flight.view, prefill.worker)
+        decode = prefill
+        if not prefill.co_locate:
+            started_s = time.perf_counter()
+            decode = self._router.place_decode(flight.view, prefill.worker)
+            self._decision["decode"].observe(time.perf_counter() - started_s)
         if decode.worker is None:
             return False
         co_located = decode.co_locate or decode.worker == prefill.worker
         worker = self._router.view.names[decode.worker if co_located else prefill.worker]
-        self._tickets += 1
+        self._tickets = self._tickets + 1 & 0xFFFFFFFF
         flight.ticket = self._tickets
+        self.by_ticket[flight.ticket] = flight
         record = flight.record
         record.co_located = co_located
         record.enter(RequestState.PREFILLING)
@@ -54,7 +63,7 @@ class Attempts:
         phase = pb.PHASE_BOTH if co_located else pb.PHASE_PREFILL
         submit = pb.Submit(
             key=flight.key,
-            tokens=flight.context,
+            tokens=flight.context(),
             first_index=len(flight.emitted),
             sampling=flight.sampling(),
             phase=phase,
@@ -115,6 +124,7 @@ class Attempts:
         """Cancel the attempt on its workers and forget where it ran."""
         for worker in flight.workers() - {except_worker}:
             self.send(worker, pb.ToWorker(cancel=flight.key))
+        self.by_ticket.pop(flight.ticket, None)
         self._router.settle(flight.request_id)
         self._undecided.pop(flight.request_id, None)
         flight.prefill = flight.decode = ""
@@ -140,7 +150,7 @@ class Attempts:
         flight.record.begin("reserve", worker, placement.reason, placement.detail)
         self._bind(flight, worker, Role.DECODE)
         # Once the first token is out, the context holds one token whose KV nobody has computed.
-        tokens = flight.lease.tokens if flight.lease is not None else len(flight.context)
+        tokens = flight.lease.tokens if flight.lease is not None else flight.context_tokens
         self.send(worker, pb.ToWorker(reserve=pb.Reserve(key=flight.key, tokens=tokens)))
 
     def _hand_off(self, flight: Flight) -> None:
@@ -151,7 +161,7 @@ class Attempts:
         source = self._workers[flight.prefill].description
         attach = pb.Attach(
             key=flight.key,
-            tokens=flight.context,
+            tokens=flight.context(),
             first_index=len(flight.emitted),
             sampling=flight.sampling(),
             source_worker=source.name,

@@ -70,7 +70,7 @@ class Discovery:
         alive = {
             name: doc
             for name, doc in snapshot.endpoints.items()
-            if doc["state"] == "ready" and name in snapshot.desired
+            if doc["state"] == "ready" and name in snapshot.desired and doc.get("session_address")
         }
         for name, link in list(self._links.items()):
             if name not in alive or alive[name]["incarnation"] != link.incarnation:
@@ -78,7 +78,7 @@ class Discovery:
                 await link.close()
         for name, doc in alive.items():
             if name not in self._links:
-                self._links[name] = WorkerLink(name, doc["address"], doc["incarnation"], self.front_door, self)
+                self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)
         self._set_policies(snapshot.policies)

@@ -17,10 +17,10 @@ from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
-from orchestrator.frontend.flight import DeltaStream, Flight, Gap
+from orchestrator.frontend.flight import Flight, Gap
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
-from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Submission
+from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Sink, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
@@ -88,7 +88,7 @@ class Dispatcher:
             f"the ledger counts requests that are over: {sorted(placed - self._flights.keys())[:3]}"
         )
 
-    def submit(self, submission: Submission) -> DeltaStream:
+    def submit(self, submission: Submission, sink: Sink) -> Flight:
         """See TokenService."""
         if self._closing:
             raise ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down; send the request again", 1.0)
@@ -105,19 +105,19 @@ class Dispatcher:
             raise ServiceError(
                 Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
             )
-        flight = self._flight(submission)
+        flight = self._flight(submission, sink)
         self._flights[submission.request_id] = flight
         self._queue.append(flight)
         flight.record.begin("queue")
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
-        return flight.stream
+        return flight
 
     def cancel(self, request_id: str) -> bool:
         flight = self._flights.get(request_id)
         if flight is not None:
             self._over(flight, RequestState.CANCELLED)
-            flight.stream.put(Delta(len(flight.emitted), (), finish=Finish.CANCELLED))
+            flight.sink.put(Delta(len(flight.emitted), (), finish=Finish.CANCELLED))
         return flight is not None
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class Dispatcher:
                 return
             self._queue.remove(flight)
 
-    def _flight(self, submission: Submission) -> Flight:
+    def _flight(self, submission: Submission, sink: Sink) -> Flight:
         view = RequestView(
             request_id=submission.request_id,
             prompt_tokens=len(submission.tokens),
@@ -167,8 +167,8 @@ class Dispatcher:
             view.max_tokens,
             arrived_at=time.time(),
         )
-        stream = DeltaStream(lambda state: self._leave(flight, state))
-        flight = Flight(submission, view, record, stream)
+        flight = Flight(submission, view, record, sink, self._leave)
+        record.output = flight.emitted
         return flight
 
     def link_up(self, link: WorkerLink) -> None:
@@ -187,14 +187,17 @@ class Dispatcher:
         self._metrics.worker_gone(link.name)
         # Each goes to the head of the queue, so the oldest goes last.
         for flight in reversed(list(self._flights.values())):
-            if link.name in flight.workers():
+            if flight.runs_on(link.name):
                 self._retry(flight, "worker_lost", f"lost worker {link.name}: {why}")
         self.pump()
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
         match message.WhichOneof("kind"):
             case "step":
-                for item in message.step.items:
+                step = message.step
+                if step.plain:
+                    self._plain(link, step.plain)
+                for item in step.items:
                     if (flight := self._current(link, item.key)) is not None:
                         self._tokens(flight, link, item)
             case "reserved":
@@ -215,10 +218,25 @@ class Dispatcher:
 
     def _current(self, link: WorkerLink, key: pb.Key) -> Flight | None:
         """The flight that this key speaks of, if it is its current attempt and this worker has part in it."""
-        flight = self._flights.get(key.request_id)
-        if flight is None or key.attempt != flight.ticket or link.name not in flight.workers():
+        flight = self._attempts.by_ticket.get(key.attempt)
+        if flight is None or key.request_id != flight.request_id or not flight.runs_on(link.name):
             return None
         return flight
+
+    def _plain(self, link: WorkerLink, triples: bytes) -> None:
+        """The usual step: one token for each of many requests."""
+        words = iter(memoryview(triples).cast("I"))
+        find, name = self._attempts.by_ticket.get, link.name
+        for ticket, index, token in zip(words, words, words, strict=True):
+            flight = find(ticket)
+            if flight is None or not flight.runs_on(name):
+                continue
+            emitted = flight.emitted
+            if index == len(emitted):
+                emitted.append(token)
+                flight.sink.put(Delta(index, (token,)))
+            elif index > len(emitted):
+                self._retry(flight, "gap", f"tokens from {name} are missing: got {index}, wanted {len(emitted)}")
 
     def _tokens(self, flight: Flight, link: WorkerLink, item: pb.Tokens) -> None:
         if item.finish == Finish.ERROR:
@@ -230,7 +248,6 @@ class Dispatcher:
             self._retry(flight, "gap", f"tokens from {link.name} are missing: {gap}")
             return
         record = flight.record
-        record.output_tokens = len(flight.emitted)
         record.cached_tokens = flight.cached_tokens
         if record.ttft_s is None and delta is not None and delta.tokens:
             record.ttft_s = record.elapsed_s()
@@ -241,12 +258,13 @@ class Dispatcher:
                 record.enter(RequestState.DECODING)
                 record.begin("decode", link.name, Reason.CO_LOCATED)
         if delta is not None:
-            flight.stream.put(delta)
             if delta.finish is not None:
                 record.finish_reason = delta.finish
                 self._over(flight, RequestState.FINISHED, except_worker=link.name)
+                flight.sink.put(delta)
                 return
-        if item.HasField("lease"):
+            flight.sink.put(delta)  # which may end the request: a stop string, or a client that is gone
+        if item.HasField("lease") and flight.request_id in self._flights:
             self._attempts.leased(flight, item.lease)
 
     def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
@@ -284,10 +302,10 @@ class Dispatcher:
         held = {(key.request_id, key.attempt) for key in keys}
         for request_id, attempt in held:
             flight = self._flights.get(request_id)
-            if flight is None or flight.ticket != attempt or link.name not in flight.workers():
+            if flight is None or flight.ticket != attempt or not flight.runs_on(link.name):
                 self._attempts.send(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
         for flight in list(self._flights.values()):
-            if link.name in flight.workers():
+            if flight.runs_on(link.name):
                 listed = (flight.request_id, flight.ticket) in held
                 flight.unlisted[link.name] = 0 if listed else flight.unlisted.get(link.name, 0) + 1
                 if flight.unlisted[link.name] >= UNLISTED_BEATS:
@@ -316,9 +334,7 @@ class Dispatcher:
         if flight.timeout is not None:
             flight.timeout.cancel()
         del self._flights[flight.request_id]
-        flight.record.end_all()
-        flight.record.e2e_s = flight.record.elapsed_s()
-        flight.record.enter(state)
+        flight.record.close(state)
         self._history.append(flight.record)
         if self.record is not None and self.record.follows(flight.request_id):
             self.record.ended(ended(flight, self.router.block_tokens()))
@@ -334,7 +350,7 @@ class Dispatcher:
     def _fail(self, flight: Flight, error: ServiceError) -> None:
         flight.record.error = error.message
         self._over(flight, RequestState.FAILED)
-        flight.stream.put(error)
+        flight.sink.put(error)
 
     def _leave(self, flight: Flight, state: RequestState) -> None:
         """The client is gone, or has all it wants (`finished`)."""

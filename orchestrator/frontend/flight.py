@@ -1,51 +1,21 @@
-"""One request in progress: what was emitted, which attempt runs where, and the stream that its client reads."""
+"""One request in progress: what was emitted, which attempt runs where, and the sink of its output."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.records import RequestRecord
-from orchestrator.frontend.service import Delta, Logprob, ServiceError, Submission
+from orchestrator.frontend.service import Delta, Logprob, Sink, Submission
 from pd.v1 import worker_pb2 as pb
 
 
 class Gap(Exception):
     """A token message starts beyond the next index: something was lost and must be asked for again."""
-
-
-class DeltaStream(AsyncIterator[Delta]):
-    """What `submit` returns. Ends after the delta that carries `finish`."""
-
-    def __init__(self, leave: Callable[[RequestState], None]) -> None:
-        self._queue: asyncio.Queue[Delta | ServiceError] = asyncio.Queue()
-        self._leave = leave
-        self._over = False
-
-    def put(self, item: Delta | ServiceError) -> None:
-        self._queue.put_nowait(item)
-
-    async def __anext__(self) -> Delta:
-        if self._over:
-            raise StopAsyncIteration
-        item = await self._queue.get()
-        self._over = isinstance(item, ServiceError) or item.finish is not None
-        if isinstance(item, ServiceError):
-            raise item
-        return item
-
-    async def aclose(self) -> None:
-        """Cancel the request unless it is over."""
-        self._over = True
-        self._leave(RequestState.CANCELLED)
-
-    def complete(self) -> None:
-        """The client has all it wants: end the request as finished unless it is over."""
-        self._over = True
-        self._leave(RequestState.FINISHED)
 
 
 @dataclass(slots=True, eq=False)
@@ -59,9 +29,10 @@ class Flight:
     submission: Submission
     view: RequestView
     record: RequestRecord
-    stream: DeltaStream
+    sink: Sink
+    leave: Callable[[Flight, RequestState], None]
     ticket: int = 0
-    emitted: list[int] = field(default_factory=list)
+    emitted: array[int] = field(default_factory=lambda: array("I"))
     prefill: str = ""
     decode: str = ""
     reserved: bool = False
@@ -79,10 +50,26 @@ class Flight:
     def key(self) -> pb.Key:
         return pb.Key(request_id=self.request_id, attempt=self.ticket)
 
+    def cancel(self) -> None:
+        """See Running."""
+        self.leave(self, RequestState.CANCELLED)
+
+    def complete(self) -> None:
+        """See Running."""
+        self.leave(self, RequestState.FINISHED)
+
     @property
-    def context(self) -> list[int]:
-        """Prompt and everything emitted."""
-        return [*self.submission.tokens, *self.emitted]
+    def context_tokens(self) -> int:
+        """Length of prompt and everything emitted."""
+        return len(self.submission.tokens) + len(self.emitted)
+
+    def context(self) -> bytes:
+        """Prompt and everything emitted: uint32, little endian."""
+        return self.submission.tokens.tobytes() + self.emitted.tobytes()
+
+    def runs_on(self, worker: str) -> bool:
+        """This worker has part in the current attempt."""
+        return worker in (self.decode, self.prefill)
 
     def workers(self) -> set[str]:
         return {name for name in (self.prefill, self.decode) if name}
@@ -110,7 +97,7 @@ class Flight:
         if not tokens and finish is None:
             return None
         first_index = len(self.emitted)
-        self.emitted += tokens
+        self.emitted.extend(tokens)
         self.cached_tokens = max(self.cached_tokens, item.cached_tokens if first_index == 0 else 0)
         logprobs = tuple(
             Logprob(entry.logprob, tuple(zip(entry.top_ids, entry.top_logprobs, strict=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from orchestrator.core.request import RequestState, advance
@@ -33,7 +34,7 @@ class RequestRecord:
     arrived_at: float
     state: RequestState = RequestState.QUEUED
     attempt: int = 1
-    output_tokens: int = 0
+    output: Sized = ()
     prefill_worker: str = ""
     decode_worker: str = ""
     co_located: bool = False
@@ -45,6 +46,18 @@ class RequestRecord:
     e2e_s: float | None = None
     stages: list[StageRecord] = field(default_factory=list)
     _start_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens emitted so far."""
+        return len(self.output)
+
+    def close(self, state: RequestState) -> None:
+        """The request is over: keep the length of the output, not the output."""
+        self.output = range(len(self.output))
+        self.end_all()
+        self.e2e_s = self.elapsed_s()
+        self.enter(state)
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self._start_s

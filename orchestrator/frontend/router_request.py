@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class RouterRequests:
         end_tokens = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else self.model.eos_token_ids)}
         submission = Submission(
             request_id,
-            tuple(tokens),
+            array("I", tokens),
             sampling,
             self._tier(request.slo.tier),
             _goal_s(request.slo, "ttft_ms"),

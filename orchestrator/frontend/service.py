@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from array import array
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,10 +14,10 @@ from orchestrator.core.sampling import Finish, Sampling
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A tokenised request. SLOs in seconds; None where the tier decides."""
+    """A tokenised request; `tokens` has type code "I". SLOs in seconds; None where the tier decides."""
 
     request_id: str
-    tokens: tuple[int, ...]
+    tokens: array[int]
     sampling: Sampling
     tier: str = "default"
     ttft_slo_s: float | None = None
@@ -30,9 +32,9 @@ class Logprob:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delta:
-    """New output tokens, in order and never twice. `finish` is set on the last one."""
+    """New output tokens, in order and never twice. `finish` is set on the last one. Not frozen: one is made for every token."""
 
     first_index: int
     tokens: tuple[int, ...]
@@ -46,6 +48,9 @@ class Cause(StrEnum):
 
     INVALID = "invalid"  # 400 INVALID_ARGUMENT
     DUPLICATE = "duplicate"  # 409 ALREADY_EXISTS
+    KEY_REQUESTS = "key_requests"  # 429 RESOURCE_EXHAUSTED: a limit of the API key, as the next two
+    KEY_CONCURRENCY = "key_concurrency"
+    KEY_TOKENS = "key_tokens"
     QUEUE_FULL = "queue_full"  # 429 RESOURCE_EXHAUSTED
     NO_CAPACITY = "no_capacity"  # 503 UNAVAILABLE: no worker is ready
     TIMEOUT = "timeout"  # 504 DEADLINE_EXCEEDED
@@ -73,6 +78,23 @@ class ModelInfo:
     eos_token_ids: tuple[int, ...]
 
 
+class Sink(Protocol):
+    """Where the output of a request goes."""
+
+    def put(self, item: Delta | ServiceError) -> None:
+        """On the event loop, in order, never during `submit`; after a delta with `finish`, or an error, nothing follows."""
+
+
+class Running(Protocol):
+    """A request in progress, to whoever submitted it."""
+
+    def cancel(self) -> None:
+        """The client is gone: end the request on every worker. Does nothing once it is over."""
+
+    def complete(self) -> None:
+        """The client has all it wants (a stop string was found): end the request as finished. Does nothing once it is over."""
+
+
 class TokenService(Protocol):
     """Runs tokenised requests on the cluster."""
 
@@ -83,13 +105,28 @@ class TokenService(Protocol):
     def ready(self) -> bool:
         """True when a request could be routed now."""
 
-    def submit(self, submission: Submission) -> AsyncIterator[Delta]:
-        """Start a request; raises ServiceError at once if it is refused.
-
-        Iterate for its deltas; iteration raises ServiceError when the request fails for good. Closing the iterator (`aclose`)
-        cancels the request on every worker. An iterator may have `complete()`, which does so too, but says that the request is
-        finished: a stop string was found.
-        """
+    def submit(self, submission: Submission, sink: Sink) -> Running:
+        """Start a request; raises ServiceError at once if it is refused. Its output goes to `sink`, its failure too."""
 
     def cancel(self, request_id: str) -> bool:
         """Cancel a running request; False if it is not known or already over."""
+
+
+class DeltaStream(AsyncIterator[Delta]):
+    """A Sink to iterate over: ends after the delta that carries `finish`, raises what failed the request."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Delta | ServiceError] = asyncio.Queue()
+        self._over = False
+
+    def put(self, item: Delta | ServiceError) -> None:
+        self._queue.put_nowait(item)
+
+    async def __anext__(self) -> Delta:
+        if self._over:
+            raise StopAsyncIteration
+        item = await self._queue.get()
+        self._over = isinstance(item, ServiceError) or item.finish is not None
+        if isinstance(item, ServiceError):
+            raise item
+        return item

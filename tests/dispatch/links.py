@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
+
 from orchestrator.core.cluster import Role
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.dispatcher import Dispatcher
-from orchestrator.frontend.service import ModelInfo, Submission
+from orchestrator.frontend.service import DeltaStream, ModelInfo, Running, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
 from orchestrator.routing.router import Router
 from pd.v1 import worker_pb2 as pb
 
-PROMPT = tuple(range(40))
+PROMPT = array("I", range(40))
 
 
 class Link:
@@ -64,6 +66,23 @@ def tokens(
     """One step with one request."""
     item = pb.Tokens(key=key, first_index=first_index, tokens=values, finish=finish, lease=lease)
     return pb.FromWorker(step=pb.Step(items=[item]))
+
+
+class Output(DeltaStream):
+    """The output of a request, and the request."""
+
+    running: Running
+
+    async def aclose(self) -> None:
+        """The client goes away."""
+        self.running.cancel()
+
+
+def submit(service: Dispatcher, what: Submission | str) -> Output:
+    """Start a request; returns its output."""
+    output = Output()
+    output.running = service.submit(submission(what) if isinstance(what, str) else what, output)
+    return output
 
 
 def submission(request_id: str) -> Submission:

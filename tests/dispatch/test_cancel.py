@@ -7,13 +7,13 @@ import pytest
 from orchestrator.core.cluster import Role
 from orchestrator.core.request import RequestState
 from orchestrator.core.sampling import Finish
-from tests.dispatch.links import dispatcher, submission, tokens
+from tests.dispatch.links import dispatcher, submit, tokens
 
 
 @pytest.mark.parametrize("emitted", [0, 1], ids=["before the first token", "after it"])
 async def test_its_client_is_told(emitted):
     service, links = dispatcher(w0=Role.BOTH)
-    stream = service.submit(submission("r"))
+    stream = submit(service, "r")
     if emitted:
         service.link_message(links["w0"], tokens(links["w0"].last("submit").submit.key, 0, 7))
     assert service.cancel("r")

@@ -13,7 +13,13 @@ from pd.v1 import worker_pb2 as pb
 from pd.v1 import worker_pb2_grpc
 from tests.dispatch.links import dispatcher
 
-ENDPOINT = {"name": "w0", "address": "127.0.0.1:1", "incarnation": 1, "state": "ready"}
+ENDPOINT = {
+    "name": "w0",
+    "address": "127.0.0.1:1",
+    "session_address": "127.0.0.1:1",
+    "incarnation": 1,
+    "state": "ready",
+}
 DESIRED = {"name": "w0", "role": "both", "drain": None, "drained": False}
 
 

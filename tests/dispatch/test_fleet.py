@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from array import array
 
 import pytest
 
@@ -12,6 +13,7 @@ from orchestrator.core.request import RequestState
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.service import Cause, ServiceError, Submission
 from orchestrator.frontend.text import TextModel
+from tests.dispatch.links import submit
 from workers.demo import MODEL_DIR
 
 PROMPTS = mixed(TextModel.load(MODEL_DIR), 24, seed=11, longest_output=60)
@@ -46,7 +48,7 @@ async def test_seeded_sampling_continues_the_same_after_a_death():
     sampling = Sampling(max_tokens=150, temperature=1.0, seed=1234, ignore_eos=True)
     async with fleet({"p0": "prefill", "d0": "decode", "d1": "decode"}) as running:
         undisturbed, _ = await collect(running.dispatcher, "first", COUNT, sampling)
-        stream = running.dispatcher.submit(Submission("second", tuple(COUNT), sampling))
+        stream = submit(running.dispatcher, Submission("second", array("I", COUNT), sampling))
         output = []
         killed = False
         async for delta in stream:
@@ -83,7 +85,7 @@ async def test_clients_that_vanish_leave_nothing_behind():
     async with fleet({"p0": "prefill", "d0": "decode", "d1": "decode"}) as running:
 
         async def vanish(i):
-            stream = running.dispatcher.submit(Submission(f"r{i}", tuple(COUNT), LONG))
+            stream = submit(running.dispatcher, Submission(f"r{i}", array("I", COUNT), LONG))
             for _ in range(rng.randint(0, 30)):
                 await anext(stream)
             await stream.aclose()
@@ -109,17 +111,17 @@ async def test_refusals_name_the_remedy():
         limit = running.dispatcher.model.max_model_len
         assert limit == 64 * 16
         with pytest.raises(ServiceError, match=f"1 to {limit - 1}") as too_long:
-            running.dispatcher.submit(Submission("long", tuple([20] * limit), LONG))
+            submit(running.dispatcher, Submission("long", array("I", [20] * limit), LONG))
         assert too_long.value.cause is Cause.INVALID
-        stream = running.dispatcher.submit(Submission("twice", tuple(COUNT), LONG))
+        stream = submit(running.dispatcher, Submission("twice", array("I", COUNT), LONG))
         with pytest.raises(ServiceError) as twice:
-            running.dispatcher.submit(Submission("twice", tuple(COUNT), LONG))
+            submit(running.dispatcher, Submission("twice", array("I", COUNT), LONG))
         assert twice.value.cause is Cause.DUPLICATE
         await stream.aclose()
         running.kill("w0")
         await until(lambda: not running.dispatcher.ready)
         with pytest.raises(ServiceError) as nobody:
-            running.dispatcher.submit(Submission("nobody", tuple(COUNT), LONG))
+            submit(running.dispatcher, Submission("nobody", array("I", COUNT), LONG))
         assert nobody.value.cause is Cause.NO_CAPACITY
 
 

@@ -6,12 +6,12 @@ from orchestrator.core.cluster import Role
 from orchestrator.frontend.dispatcher import ATTEMPTS
 from orchestrator.frontend.service import Cause, ServiceError
 from pd.v1 import worker_pb2 as pb
-from tests.dispatch.links import dispatcher, submission
+from tests.dispatch.links import dispatcher, submit
 
 
 async def test_each_fails_once_while_others_wait():
     service, links = dispatcher(max_concurrent=3, p0=Role.PREFILL, d0=Role.DECODE)
-    streams = [service.submit(submission(f"r{i}")) for i in range(4)]
+    streams = [submit(service, f"r{i}") for i in range(4)]
     for key in [message.reserve.key for message in links["d0"].sent if message.HasField("reserve")]:
         service.find(key.request_id).attempt = ATTEMPTS
         service.link_message(links["d0"], pb.FromWorker(refused=pb.Refused(key=key, code="full")))

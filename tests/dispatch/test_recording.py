@@ -28,7 +28,7 @@ from orchestrator.recording.log import DecisionLog
 from orchestrator.recording.policies import recorded
 from orchestrator.recording.reader import Record, RecordError, requests_of
 from orchestrator.simulator.from_record import replay_record
-from tests.dispatch.links import PROMPT, Link, dispatcher, status, submission, tokens
+from tests.dispatch.links import PROMPT, Link, dispatcher, status, submit, tokens
 from workers.demo import MODEL_DIR
 
 REQUESTS = 200
@@ -77,10 +77,10 @@ async def recorded_dispatcher(path: Path, limit: int = 1000) -> tuple[object, di
 
 async def test_a_request_that_ends_is_a_row_of_a_trace(tmp_path: Path) -> None:
     made, links, log = await recorded_dispatcher(tmp_path / "r.jsonl")
-    made.submit(submission("a"))
+    submit(made, "a")
     key = links["p0"].last("submit").submit.key
     made.link_message(links["p0"], tokens(key, 0, 5, 6, finish="stop"))
-    made.submit(submission("b"))
+    submit(made, "b")
     made.cancel("b")
     log.close()
     rows = list(requests_of(log.path))
@@ -96,10 +96,10 @@ async def test_a_request_that_ends_is_a_row_of_a_trace(tmp_path: Path) -> None:
 async def test_a_policy_that_is_replaced_is_recorded_with_what_it_remembers(tmp_path: Path) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz")
     discovery = Discovery(None, made, "test")  # type: ignore[arg-type]
-    made.submit(submission("a"))
+    submit(made, "a")
     await discovery.apply(Snapshot(1, {}, {}, {"routing": {"name": "least_load", "parameters": {}}}))
     for name in "bcd":
-        made.submit(submission(name))
+        submit(made, name)
     log.close()
     policies = [entry for entry in Record(log.path) if isinstance(entry, PolicySet)]
     assert [(p.decision, p.name) for p in policies] == [
@@ -115,7 +115,7 @@ async def test_a_policy_that_is_replaced_is_recorded_with_what_it_remembers(tmp_
 async def test_the_limit_ends_decisions_but_not_the_requests_they_were_about(tmp_path: Path) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz", limit=4)
     for name in "abc":
-        made.submit(submission(name))
+        submit(made, name)
     for name in "abc":
         made.cancel(name)
     log.close()
@@ -127,13 +127,13 @@ async def test_what_the_writer_cannot_keep_up_with_is_counted_and_the_rest_still
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz")
-    made.submit(submission("a"))
+    submit(made, "a")
     monkeypatch.setattr(log_module, "BACKLOG", 0)
     for name in "bc":
-        made.submit(submission(name))
+        submit(made, name)
     monkeypatch.setattr(log_module, "BACKLOG", 10**6)
     for name in "de":
-        made.submit(submission(name))
+        submit(made, name)
     log.close()
     report = replay_record(log.path)
     assert (report.decisions, report.different, report.missed) == (9, 0, 6)
@@ -141,10 +141,10 @@ async def test_what_the_writer_cannot_keep_up_with_is_counted_and_the_rest_still
 
 async def test_a_policy_that_raises_leaves_a_record_that_agrees(tmp_path: Path) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz")
-    made.submit(submission("a"))
+    submit(made, "a")
     with pytest.raises(IndexError):
         made.router.place_decode(RequestView("bad", 40, 1, 0.0), 99)
-    made.submit(submission("b"))
+    submit(made, "b")
     log.close()
     report = replay_record(log.path)
     assert (report.decisions, report.different, report.missed) == (6, 0, 1)
@@ -156,7 +156,7 @@ async def test_a_policy_whose_memory_has_no_form_decides_unrecorded(tmp_path, mo
 
     made, links, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz")
     monkeypatch.setattr(policies_module, "state", refuse)
-    made.submit(submission("a"))
+    submit(made, "a")
     log.close()
     assert links["p0"].last("submit").submit.key.request_id == "a"
     assert not log.path.exists()
@@ -165,9 +165,9 @@ async def test_a_policy_whose_memory_has_no_form_decides_unrecorded(tmp_path, mo
 
 async def test_a_disk_that_is_full_ends_the_record_not_the_requests(tmp_path: Path, caplog) -> None:
     made, links, log = await recorded_dispatcher(tmp_path / "missing" / "r.jsonl.gz")
-    made.submit(submission("a"))
+    submit(made, "a")
     log._thread.join(5)
-    made.submit(submission("b"))
+    submit(made, "b")
     made.cancel("b")
     log.close()
     assert links["p0"].last("cancel").cancel.request_id == "b"
@@ -245,7 +245,7 @@ def test_a_front_door_that_is_killed_leaves_what_it_wrote(tmp_path: Path) -> Non
 
 async def test_no_tokens_and_no_text_are_recorded(tmp_path: Path) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl")
-    made.submit(submission("a"))
+    submit(made, "a")
     made.cancel("a")
     log.close()
     kinds = [json.loads(line) for line in log.path.read_text().splitlines()]
@@ -257,7 +257,7 @@ async def test_no_tokens_and_no_text_are_recorded(tmp_path: Path) -> None:
 async def test_a_record_cut_anywhere_is_read_up_to_there(tmp_path: Path) -> None:
     made, links, log = await recorded_dispatcher(tmp_path / "r.jsonl")
     for name in "ab":
-        made.submit(submission(name))
+        submit(made, name)
         made.link_message(links["p0"], status(used_blocks=3))
     log.close()
     whole, cut = log.path.read_bytes(), tmp_path / "cut.jsonl"

@@ -4,13 +4,13 @@ import pytest
 
 from orchestrator.core.cluster import Role
 from orchestrator.frontend.dispatcher import UNLISTED_BEATS
-from tests.dispatch.links import dispatcher, status, submission
+from tests.dispatch.links import dispatcher, status, submit
 
 
 @pytest.mark.parametrize("forgetful", ["p0", "d0"])
 async def test_the_request_runs_again_though_the_other_worker_still_holds_it(forgetful):
     service, links = dispatcher(p0=Role.PREFILL, d0=Role.DECODE)
-    service.submit(submission("r"))
+    submit(service, "r")
     key = links["p0"].last("submit").submit.key
     for _ in range(UNLISTED_BEATS):
         assert service.find("r").attempt == 1

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 import torch
+import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -24,8 +25,10 @@ from workers.engine.torch.engine import DTYPES, TorchEngine
 from workers.process.config import ProcessConfig
 from workers.process.deaths import die_with, die_without_a_thread
 from workers.process.loop import EngineLoop
+from workers.process.pulse import send_pulses
 from workers.process.service import WorkerService
 from workers.process.sizing import default_block_tokens, default_kv_blocks
+from workers.process.wire import serve_sessions
 from workers.transfer.factory import make_transport
 
 MAX_MESSAGE_BYTES = 16 << 20
@@ -113,13 +116,18 @@ async def serve(config: ProcessConfig) -> None:
     reflection.enable_server_reflection(("pd.v1.Worker", health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(f"{config.host}:{config.port}")
     await server.start()
+    sessions, session_port = await serve_sessions(loop, fresh, config.host)
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, stopped.set)
-    print(json.dumps({"port": port, "pid": os.getpid()}), flush=True)
+    ready = {"port": port, "session_port": session_port, "pid": os.getpid()}
+    print(json.dumps(ready), flush=True)
+    pulses = asyncio.create_task(send_pulses(loop, transport))
     await stopped.wait()
+    sessions.close()
     await server.stop(grace=1.0)
     loop.stop()
     transport.close()
+    pulses.cancel()  # last: a long stop is no hang
 
 
 def main() -> None:
@@ -129,7 +137,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     die_with(config.parent_pid)
     die_without_a_thread()
-    asyncio.run(serve(config))
+    uvloop.run(serve(config))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,12 @@ class Commands:
         """Carry out one message. One that is late for its session, or makes no sense, changes nothing."""
         if front_door not in self._sessions.by_front_door:
             return
+        try:
+            self._handle(front_door, message)
+        except ValueError as error:
+            log.error("message of %s ignored: %s", front_door, error)
+
+    def _handle(self, front_door: str, message: pb.ToWorker) -> None:
         match message.WhichOneof("kind"):
             case "submit":
                 request = request_from(front_door, message.submit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
+from array import array
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, Engine
 from workers.process.commands import Commands
-from workers.process.messages import key_to, status_to, tokens_to
+from workers.process.messages import is_plain, key_to, status_to, tokens_to
 from workers.process.peers import Peers
 from workers.process.sessions import Send, Sessions
 from workers.transfer.base import Transport
@@ -27,6 +27,7 @@ EXPIRE_S = 0.25
 
 Command = Callable[[], None]
 T = TypeVar("T")
+_NONE = array("I")
 
 
 class EngineLoop:
@@ -42,6 +43,7 @@ class EngineLoop:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
         self._dirty = False
+        self._busy_since_s = 0.0
 
     def start(self) -> None:
         self._thread.start()
@@ -83,11 +85,29 @@ class EngineLoop:
         self._dirty = True
         self._commands.handle(front_door, message)
 
+    def opened(self, front_door: str, send: Send) -> None:
+        """See SessionEvents."""
+        self.post(lambda: self.open_session(front_door, send))
+
+    def received(self, front_door: str, message: pb.ToWorker) -> None:
+        """See SessionEvents."""
+        self.post(lambda: self.handle(front_door, message))
+
+    def lost(self, front_door: str, send: Send) -> None:
+        """See SessionEvents."""
+        self.post(lambda: self.lose_session(front_door, send))
+
+    def pulse(self) -> pb.Pulse:
+        """Steps done, and how long the present turn of the engine thread has lasted. From any thread."""
+        started_s = self._busy_since_s
+        return pb.Pulse(steps=self.engine.stats.steps, step_s=time.monotonic() - started_s if started_s else 0.0)
+
     def status(self) -> pb.WorkerStatus:
         return status_to(self.engine.stats, self.transport.connected(), self._commands.pulls)
 
     def _run(self) -> None:
         while self._drain_inbox():
+            self._busy_since_s = time.monotonic()
             if self.engine.has_work():
                 self._emit(self.engine.step())
                 self._dirty = True
@@ -96,6 +116,8 @@ class EngineLoop:
     def _drain_inbox(self) -> bool:
         """Run what was posted; wait for something to do if the engine is idle. False to stop."""
         wait = not self.engine.has_work()
+        if wait:
+            self._busy_since_s = 0.0
         try:
             while True:
                 command = (
@@ -109,17 +131,25 @@ class EngineLoop:
             return True
 
     def _emit(self, emissions: list[Emission]) -> None:
-        steps: dict[str, pb.Step] = defaultdict(pb.Step)
+        """One message per front door, whatever the batch."""
+        steps: dict[str, list[pb.Tokens]] = {}
+        plain: dict[str, array[int]] = {}
         for emission in emissions:
             session = self.sessions.owner.get(emission.key)
             if session is None:
                 continue
-            steps[session.front_door].items.append(tokens_to(emission))
+            if is_plain(emission):
+                words = plain.setdefault(session.front_door, array("I"))
+                words.extend((emission.key.attempt, emission.first_index, emission.tokens[0]))
+                continue
+            steps.setdefault(session.front_door, []).append(tokens_to(emission))
             if emission.finish is not None:
                 self.sessions.drop(emission.key)
-        for front_door, step in steps.items():
+        for front_door in steps.keys() | plain.keys():
             send = self.sessions.by_front_door[front_door].send
             if send is not None:
+                words = plain.get(front_door, _NONE)
+                step = pb.Step(items=steps.get(front_door, ()), plain=words.tobytes())
                 send(pb.FromWorker(step=step).SerializeToString())
 
     def _housekeeping(self, now_s: float) -> None:

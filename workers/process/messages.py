@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 from orchestrator.core.sampling import Sampling
@@ -38,7 +39,7 @@ def request_from(front_door: str, message: pb.Submit | pb.Attach) -> EngineReque
     prefill = isinstance(message, pb.Submit) and message.phase == pb.PHASE_PREFILL
     return EngineRequest(
         key=key_from(front_door, message.key),
-        tokens=list(message.tokens),
+        tokens=array("I", message.tokens).tolist(),
         first_index=message.first_index,
         sampling=sampling_from(message.sampling),
         phase=Phase.PREFILL if prefill else Phase.BOTH,
@@ -47,6 +48,19 @@ def request_from(front_door: str, message: pb.Submit | pb.Attach) -> EngineReque
 
 def kv_from(message: pb.KvBlocks) -> KvBlocks:
     return KvBlocks(tuple(message.blocks), tuple(message.generations), message.tokens)
+
+
+def is_plain(emission: Emission) -> bool:
+    """One token after the first, and nothing else to say: the usual case, which a Step packs."""
+    return (
+        len(emission.tokens) == 1
+        and emission.first_index > 0
+        and emission.finish is None
+        and emission.lease is None
+        and not emission.logprobs
+        and not emission.cached_tokens
+        and not emission.error
+    )
 
 
 def tokens_to(emission: Emission) -> pb.Tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,7 +95,7 @@ class GenerationApi:
         )
         return Submission(
             request_id=request[headers.REQUEST_ID],
-            tokens=tuple(tokens),
+            tokens=array("I", tokens),
             sampling=options.sampling(max_tokens),
             tier=headers.tier(request.headers, self._tiers, self._limits.default_tier),
             ttft_slo_s=ttft_s,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.service import Cause, Delta, ServiceError, Submission, TokenService
+from orchestrator.frontend.service import Cause, DeltaStream, ServiceError, Submission, TokenService
 from orchestrator.frontend.text.assembler import Assembler, Piece
 
 
@@ -28,7 +28,8 @@ async def generate(
     Raises ServiceError when the request is refused or fails, GenerationCancelled when it was cancelled elsewhere. Closing
     this generator, or a stop string, ends the request on the workers.
     """
-    stream = service.submit(submission)
+    stream = DeltaStream()
+    running = service.submit(submission, stream)
     try:
         finished = False
         async for delta in stream:
@@ -40,23 +41,11 @@ async def generate(
             meter.tokens(len(piece.tokens))
             finished = piece.finish is not None
             if assembler.stopped:
-                _complete(stream)  # before the last write, which a slow client may hold up
+                running.complete()  # before the last write, which a slow client may hold up
             yield piece
             if assembler.stopped:
                 return
         if not finished:
             raise ServiceError(Cause.WORKER, "the token stream ended before the request did")
     finally:
-        await _close(stream)
-
-
-def _complete(stream: AsyncIterator[Delta]) -> None:
-    complete = getattr(stream, "complete", None)
-    if complete is not None:
-        complete()
-
-
-async def _close(stream: AsyncIterator[Delta]) -> None:
-    close = getattr(stream, "aclose", None)
-    if close is not None:
-        await close()
+        running.cancel()
