@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
+from orchestrator.cli.credentials import MISTRUST
 from orchestrator.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -64,9 +65,15 @@ def explain_rpc_error(error: grpc.RpcError, address: ClusterAddress) -> CliError
         return CliError(str(error), address.grpc_address, "check the address")
     code, details = error.code(), (error.details() or "").strip().rstrip(".")
     where = f"cluster {address.name or address.grpc_address}"
+    if code is grpc.StatusCode.UNAVAILABLE and address.tls and _is_handshake(details):
+        return CliError(f"no TLS connection to the cluster: {details}", address.grpc_address, MISTRUST)
     if code is grpc.StatusCode.UNAVAILABLE and _is_connection(details):
         if address.run_dir is None:
-            return CliError("the cluster does not answer", address.grpc_address, "check --server, or run `pdctl up`")
+            return CliError(
+                "the cluster does not answer",
+                address.grpc_address,
+                "check --server (grpcs:// for TLS), or run `pdctl up`",
+            )
         gone = f", and its process {address.pid} is gone" if address.pid and not _alive(address.pid) else ""
         return CliError(
             f"cluster {address.name} is not running: nothing answers at {address.grpc_address}{gone}",
@@ -81,6 +88,10 @@ def explain_rpc_error(error: grpc.RpcError, address: ClusterAddress) -> CliError
 
 def _is_connection(details: str) -> bool:
     return any(word in details.lower() for word in ("connect", "resol", "socket", "goaway", "refused", "closed"))
+
+
+def _is_handshake(details: str) -> bool:
+    return any(word in details.lower() for word in ("ssl", "tls", "certificate", "handshake"))
 
 
 def _alive(pid: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.credentials import bearer
 from orchestrator.cli.errors import CliError
 from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.replay import replay
@@ -104,7 +105,7 @@ def ask(url: str) -> bool:
 
 def stream(url: str, body: dict[str, Any]) -> Iterator[str]:
     """Pieces of text as the server sends them; raises CliError if it refuses or breaks off."""
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json", **bearer()})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=60) as response:

@@ -1,4 +1,4 @@
-"""The options that every command takes: which cluster, and how much to say when something fails."""
+"""The options that every command takes: which cluster, what to show it, and how much to say when something fails."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Globals:
     server: str | None = None
     run_dir: Path | None = None
     verbose: bool = False
+    api_key_file: Path | None = None
+    ca_file: Path | None = None
 
 
 GLOBALS = Globals()
@@ -24,6 +26,7 @@ GLOBALS = Globals()
 def reset() -> None:
     """Forget the options of an earlier invocation in this process."""
     GLOBALS.server, GLOBALS.run_dir, GLOBALS.verbose = None, None, False
+    GLOBALS.api_key_file = GLOBALS.ca_file = None
 
 
 def _keep_server(value: str | None) -> None:
@@ -36,6 +39,14 @@ def _keep_run_dir(value: Path | None) -> None:
 
 def _keep_verbose(value: bool) -> None:
     GLOBALS.verbose = value or GLOBALS.verbose
+
+
+def _keep_api_key_file(value: Path | None) -> None:
+    GLOBALS.api_key_file = value or GLOBALS.api_key_file
+
+
+def _keep_ca_file(value: Path | None) -> None:
+    GLOBALS.ca_file = value or GLOBALS.ca_file
 
 
 def _options(
@@ -52,6 +63,24 @@ def _options(
             expose_value=False,
             metavar="DIR",
             help="Run directory of the cluster. [env: TANDEM_RUN_DIR; ~/.tandem/default]",
+        ),
+    ] = None,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_keep_api_key_file,
+            expose_value=False,
+            metavar="FILE",
+            help="File with the API key. [env: TANDEM_API_KEY, TANDEM_API_KEY_FILE]",
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            callback=_keep_ca_file,
+            expose_value=False,
+            metavar="FILE",
+            help="Authorities to trust (PEM), for a cluster with TLS. [env: TANDEM_CA_FILE]",
         ),
     ] = None,
     verbose: Annotated[

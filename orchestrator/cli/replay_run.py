@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +14,7 @@ import aiohttp
 
 from orchestrator.cli import counters
 from orchestrator.cli.connection import Client, connect, find_cluster
+from orchestrator.cli.credentials import bearer, ssl_context
 from orchestrator.cli.errors import CliError, usage
 from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.progress import Progress
@@ -126,11 +126,9 @@ def _with_tier(order: Order, client: Client | None) -> Settings:
 
 
 async def _load(order: Order, url: str, settings: Settings) -> Result:
-    key = os.environ.get("TANDEM_API_KEY", "")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context() if url.startswith("https:") else True)
     # Lines of a stream are short, but a server may send much at once.
-    async with aiohttp.ClientSession(connector=connector, headers=headers, read_bufsize=1 << 20) as session:
+    async with aiohttp.ClientSession(connector=connector, headers=bearer(), read_bufsize=1 << 20) as session:
         endpoint: Endpoint = await discover(session, url, order.model)
         schedule: list[Planned] = plan(order.shape, endpoint.max_model_tokens)
         client = CompletionClient(session, endpoint, settings)
