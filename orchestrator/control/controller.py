@@ -6,11 +6,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.control.actions import Hosts
+from orchestrator.control.anchors import DrainAnchors
 from orchestrator.control.decide import Decisions
 from orchestrator.control.desired import Desired
 from orchestrator.control.drain import DrainStep, drain_step, draining
@@ -31,8 +32,8 @@ from orchestrator.control.reconcile import (
 from orchestrator.control.restart import RestartStep, restart_step
 from orchestrator.core.cluster import Role
 from orchestrator.core.config import Cluster, parse
-from orchestrator.state import Document, open_store
-from orchestrator.state.events import Event, record
+from orchestrator.state import Document, StoreError, open_store
+from orchestrator.state.events import Event, flush, record
 from workers.host import COMMAND
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Controller:
         self._store = open_store(store_url, cluster)
         log_to(Path(run_dir) / "logs" / "controller.log")
         self._desired = Desired(self._store)
+        self._anchors = DrainAnchors()
         # A host that was killed cannot take its endpoint back.
         self._hosts = Hosts(cluster, store_url, run_dir, command, self._forget_endpoint)
         self._ready_since: dict[tuple[str, int], float] = {}
@@ -120,10 +122,7 @@ class Controller:
     def _note_failure(self, failure: str) -> None:
         if failure != self._failure:
             self._failure = failure
-            try:
-                record(self._store, "controller", "main", Event.TICK_FAILED, failure)
-            except Exception:
-                log.exception("cannot record the failure")
+            record(self._store, "controller", "main", Event.TICK_FAILED, failure)
 
     def _tick(self) -> None:
         document = self._store.get("cluster", "spec")
@@ -131,18 +130,31 @@ class Controller:
             return
         cluster = self._cluster(document)
         endpoints = self._store.list("endpoint")
-        self._reconcile(cluster, {name for name, endpoint in endpoints.items() if endpoint["state"] == "ready"})
-        self._decisions.write_missing(cluster.spec.policies)
+        serving = {name for name, endpoint in endpoints.items() if endpoint["state"] == "ready"}
+        failures = self._attempt(lambda: self._reconcile(cluster, serving))
+        failures += self._attempt(lambda: self._decisions.write_missing(cluster.spec.policies))
         workers = self._store.list("worker")
         ready = {n: e for n, e in endpoints.items() if n in workers and e["state"] == "ready"}
         self._probe.forget(ready)
         for name, endpoint in ready.items():
             settled = self._probe.seen(endpoint) is not None and not draining(workers[name])
             self._probe.describe(endpoint, DESCRIBE_S if settled else TICK_S)
-        self._drain(workers, ready)
-        self._prewarm(workers, ready)
-        self._restart(workers, endpoints)
-        self._decisions.tick(workers, {name: self._probe.seen(endpoint) for name, endpoint in ready.items()})
+        seen = {name: self._probe.seen(endpoint) for name, endpoint in ready.items()}
+        failures += self._attempt(lambda: self._drain(workers, ready))
+        failures += self._attempt(lambda: self._prewarm(workers, ready))
+        failures += self._attempt(lambda: self._restart(workers, endpoints))
+        failures += self._attempt(lambda: self._decisions.tick(workers, seen))
+        flush(self._store)
+        if failures:
+            raise failures[0]
+
+    def _attempt(self, step: Callable[[], None]) -> list[StoreError]:
+        """Do `step`; a store that refuses a write (its disk is full) must not keep the other steps from theirs."""
+        try:
+            step()
+        except StoreError as error:
+            return [error]
+        return []
 
     def _cluster(self, document: Document) -> Cluster:
         if self._spec is None or self._spec[0] != document:
@@ -153,7 +165,8 @@ class Controller:
         pools = {pool.name: pool for pool in cluster.spec.pools}
         targets = [PoolTarget(pool.name, str(pool.role), pool.count) for pool in pools.values()]
         workers = self._store.list("worker")
-        for action in reconcile(targets, workers, self._hosts.alive(), serving, time.time()):
+        local = self._anchors.local(workers)
+        for action in reconcile(targets, local, self._hosts.alive(), serving, time.monotonic()):
             match action:
                 case CreateWorker(name, pool, role, index):
                     self._desired.create(name, pool, role, index)
@@ -170,20 +183,20 @@ class Controller:
                     self._hosts.stop(name)
 
     def _drain(self, workers: dict[str, Document], ready: dict[str, Document]) -> None:
-        now = time.time()
+        local, now = self._anchors.local(workers), time.monotonic()
         for name, worker in workers.items():
             seen = self._probe.seen(ready[name]) if name in ready else None
-            match drain_step(worker, seen.occupancy if seen else None, now):
+            match drain_step(local[name], seen.occupancy if seen else None, now):
                 case DrainStep.DRAINED:
-                    self._desired.drained(name, worker)
+                    self._desired.drained(name, worker, now - local[name]["drain"]["requested_at"])
                 case DrainStep.BUDGET_EXCEEDED:
                     self._desired.exceeded(name, worker)
 
     def _restart(self, workers: dict[str, Document], endpoints: dict[str, Document]) -> None:
-        now = time.time()
+        local, now = self._anchors.local(workers), time.monotonic()
         for name, worker in workers.items():
             endpoint = endpoints.get(name)
-            match restart_step(worker, endpoint, endpoint is not None and self._is_warm(name, endpoint), now):
+            match restart_step(local[name], endpoint, endpoint is not None and self._is_warm(name, endpoint), now):
                 case RestartStep.STOP:
                     if self._hosts.stop(name):
                         record(self._store, "worker", name, Event.RESTARTING)

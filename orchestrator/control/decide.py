@@ -60,7 +60,7 @@ class Decisions:
     def tick(self, workers: Mapping[str, Document], seen: Mapping[str, Seen | None]) -> None:
         """One decision of each policy, carried out."""
         self._refresh()
-        view = view_of(workers, seen, time.time())
+        view = view_of(workers, seen, time.monotonic())
         if "scaling" in self._policies:
             for change in self._policies["scaling"].decide(view):
                 self._change_role(view, change) if isinstance(change, RoleChange) else self._resize(change)

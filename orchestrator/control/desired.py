@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.control.reconcile import leaving
-from orchestrator.control.restart import undone
 from orchestrator.state import Document, Store
 from orchestrator.state.events import Event, record
+from orchestrator.state.restarts import undone
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ class Desired:
         message = "its time was up before its work was; front doors carry on with it elsewhere" if busy else ""
         record(self.store, "worker", name, Event.WORKER_REMOVED, message)
 
-    def drained(self, name: str, seen: Document) -> None:
-        """Nothing is left on it."""
-        seconds = time.time() - seen["drain"]["requested_at"]
+    def drained(self, name: str, seen: Document, seconds: float) -> None:
+        """Nothing is left on it, `seconds` after the controller first saw that it shall drain."""
         if self._change(name, seen, lambda now: {**now, "drained": True}):
             record(self.store, "worker", name, Event.DRAINED, f"nothing left after {seconds:.1f} s")
 

@@ -22,7 +22,7 @@ class DrainStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """What a worker holds, and when (unix seconds) it said so."""
+    """What a worker holds, and when (seconds on the caller's clock) it said so."""
 
     running: int
     waiting: int
@@ -43,6 +43,7 @@ def draining(worker: Mapping[str, Any]) -> bool:
 
 def drain_step(worker: Mapping[str, Any], occupancy: Occupancy | None, now: float) -> DrainStep:
     """The next step for the worker document `worker`; `occupancy` is None while the worker does not answer.
+    `drain.requested_at`, `now` and `occupancy.observed_at` are on one clock (see `anchors`).
 
     A budget that is over does not stop what runs: the worker stays closed to new work, and the event is recorded once, which
     `drain.exceeded` in the document remembers across controllers.

@@ -107,7 +107,8 @@ def _serve(
         serving.result()
         host = cluster.spec.front_door.host
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        http_url, grpc_address = f"http://{shown}:{doors.http_port}", f"{shown}:{doors.grpc_port}"
+        scheme = "https" if cluster.spec.security.tls.enabled else "http"
+        http_url, grpc_address = f"{scheme}://{shown}:{doors.http_port}", f"{shown}:{doors.grpc_port}"
         reporter.say(f"front door: serving at {http_url} and {grpc_address}")
         wait_for_workers(cluster, run_dir, store, reporter.say)
         wait_for_pairs(controller, sum(pool.count for pool in cluster.spec.pools), reporter.say)

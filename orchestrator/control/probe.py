@@ -28,7 +28,7 @@ CONNECT_AGAIN_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last answer of one incarnation. `asked_at` (unix seconds) is from before the question."""
+    """The last answer of one incarnation. `asked_at` (monotonic seconds) is from before the question."""
 
     description: pb.WorkerDescription
     asked_at: float
@@ -112,7 +112,7 @@ class Probe:
         return worker_pb2_grpc.WorkerStub(channel)
 
     def _describe(self, key: Incarnation, address: str) -> None:
-        asked_at = time.time()
+        asked_at = time.monotonic()
         description = self._stub(address).Describe(pb.DescribeWorkerRequest(), timeout=DEADLINE_S)
         if (description.name, description.incarnation) == key:
             with self._lock:

@@ -22,24 +22,6 @@ class RestartStep(StrEnum):
     """Work is left and the time is up: let it take work again, as it is."""
 
 
-def wanted(worker: Document, incarnation: int, budget_s: float, force: bool, now: float) -> dict[str, Any]:
-    """The worker document that asks for a restart of `incarnation` (0: there is none yet).
-
-    `restart.before` is how the worker is left afterwards: one that was drained stays drained.
-    """
-    already = worker.get("restart")
-    before = already["before"] if already else {"drain": worker["drain"], "drained": worker["drained"]}
-    drain = worker["drain"] if worker["drained"] else {"budget_s": budget_s, "requested_at": now}
-    restart = {"incarnation": incarnation, "force": force, "before": before}
-    return {**worker, "drain": drain, "restart": restart}
-
-
-def undone(worker: Document) -> dict[str, Any]:
-    """The worker document without its restart, taking work as before it."""
-    restart = worker.get("restart")
-    return {**worker, **(restart["before"] if restart else {}), "restart": None}
-
-
 def restart_step(worker: Document, endpoint: Document | None, warm: bool, now: float) -> RestartStep:
     """The next step. `warm`: transports to and from the endpoint's incarnation are warm, or have been waited for long enough.
 

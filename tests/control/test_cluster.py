@@ -107,7 +107,7 @@ def test_restart_whose_time_is_up_leaves_the_worker_as_it_is(running: Running) -
 
 
 def ask(running: Running, worker: str, incarnation: int, budget_s: float) -> None:
-    from orchestrator.control.restart import wanted
+    from orchestrator.state.restarts import wanted
 
     now = time.time()
     running.store.update("worker", worker, lambda d: wanted(d or {}, incarnation, budget_s, False, now))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.control.prewarm import Peer, Prewarmer
-from orchestrator.control.restart import RestartStep, restart_step, undone, wanted
+from orchestrator.control.restart import RestartStep, restart_step
 from orchestrator.core.cluster import Role
+from orchestrator.state.restarts import undone, wanted
 
 FRESH = {"name": "decode-0", "drain": None, "drained": False, "role": "decode"}
 

@@ -30,6 +30,19 @@ async def invalid(context: Context, field: str, message: str) -> NoReturn:
     await _abort(context, code_pb2.INVALID_ARGUMENT, message, bad)
 
 
+async def refuse(context: Context, message: str) -> NoReturn:
+    """End the call with FAILED_PRECONDITION: right in itself, but not now; `message` says what to do."""
+    violation = error_details_pb2.PreconditionFailure.Violation(type="STATE", subject="cluster", description=message)
+    failure = error_details_pb2.PreconditionFailure(violations=[violation])
+    await _abort(context, code_pb2.FAILED_PRECONDITION, message, failure)
+
+
+async def exhausted(context: Context, message: str) -> NoReturn:
+    """End the call with RESOURCE_EXHAUSTED; `message` says when to try again."""
+    violation = error_details_pb2.QuotaFailure.Violation(subject="front door", description=message)
+    await _abort(context, code_pb2.RESOURCE_EXHAUSTED, message, error_details_pb2.QuotaFailure(violations=[violation]))
+
+
 async def _abort(context: Context, code: int, message: str, detail: Message) -> NoReturn:
     status = status_pb2.Status(code=code, message=message)
     status.details.add().Pack(detail)

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.core.cluster import WorkerState
 from orchestrator.core.config import PolicyInfo
+from orchestrator.frontend.admin.difference import Difference
 from orchestrator.frontend.admin.seams import Link
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.state import Document
@@ -39,6 +40,7 @@ def worker_info(desired: Document, endpoint: Document | None, link: Link | None)
         pool=desired["pool"],
         role=desired["role"],
         state=str(worker_state(desired, endpoint)),
+        restarting=bool(desired.get("restart")),
     )
     if endpoint is not None:
         info.pid = endpoint["pid"] if endpoint["state"] != "dead" else 0
@@ -50,6 +52,10 @@ def worker_info(desired: Document, endpoint: Document | None, link: Link | None)
         info.age_s = max(0.0, time.time() - endpoint["started_at"])
     if (desired.get("drain") or {}).get("exceeded") and info.state == WorkerState.DRAINING:
         info.message = "drain budget is over; finishing what runs"
+    elif info.restarting and not info.message:
+        info.message = "being restarted"
+    elif (desired.get("drain") or {}).get("leaving"):
+        info.message = "leaving: its pool wants fewer workers"
     status = link.status if link is not None and endpoint and link.incarnation == endpoint["incarnation"] else None
     if status is not None and endpoint and endpoint["state"] == "ready":
         for field in STATUS_FIELDS:
@@ -57,7 +63,7 @@ def worker_info(desired: Document, endpoint: Document | None, link: Link | None)
     return info
 
 
-def request_info(record: RequestRecord) -> pb.RequestInfo:
+def request_info(record: RequestRecord, front_door: str) -> pb.RequestInfo:
     """One request. `age_s` counts from arrival, also after the end."""
     return pb.RequestInfo(
         request_id=record.request_id,
@@ -74,10 +80,11 @@ def request_info(record: RequestRecord) -> pb.RequestInfo:
         ttft_s=record.ttft_s,
         finish_reason=record.finish_reason,
         model=record.model,
+        front_door=front_door,
     )
 
 
-def request_detail(record: RequestRecord) -> pb.RequestDetail:
+def request_detail(record: RequestRecord, front_door: str) -> pb.RequestDetail:
     """One request with its stages; a stage that lasts counts until now."""
     now_s = record.elapsed_s()
     stages = [
@@ -93,7 +100,7 @@ def request_detail(record: RequestRecord) -> pb.RequestDetail:
         for stage in record.stages
     ]
     return pb.RequestDetail(
-        request=request_info(record),
+        request=request_info(record, front_door),
         stages=stages,
         kv_bytes=record.kv_bytes,
         cached_tokens=record.cached_tokens,
@@ -129,6 +136,12 @@ def policy_info(decision: str, document: Document, available: Sequence[PolicyInf
         parameters_json=json.dumps(document["parameters"]),
         available=choices,
     )
+
+
+def change_message(change: Difference) -> pb.Change:
+    """A field that a new spec changes."""
+    old, new = ("" if side is None else json.dumps(side) for side in (change.old, change.new))
+    return pb.Change(path=change.path, old_json=old, new_json=new, effect=str(change.effect), note=change.note)
 
 
 def event_message(sequence: int, event: Document) -> pb.Event:

@@ -12,13 +12,14 @@ from pd.v1 import worker_pb2 as worker
 
 @dataclass(slots=True)
 class FrontDoorInfo:
-    """Where this front door serves. `started_at` is unix seconds."""
+    """Where this front door serves. `started_at` is unix seconds; logs are in `run_dir`."""
 
     id: str
     host: str
     http_port: int
     started_at: float
     grpc_port: int = 0
+    run_dir: str = ""
 
 
 class Link(Protocol):
