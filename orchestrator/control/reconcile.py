@@ -83,9 +83,9 @@ def reconcile(
     """Actions for one tick, in order.
 
     `workers` are the desired documents by name, `hosts` the workers whose host lives (or is being restarted by Ray), `serving` those
-    whose engine serves, `now` on the clock of `requested_at`. A worker document is written one tick before its host is made, and taken back one tick
-    before its host is stopped, so that a controller that dies in between finds in the store what it was about. A pool that shrinks
-    gives up its highest indices; those that serve are drained first. What lives and is wanted is left alone.
+    whose engine serves, `now` on the clock of `requested_at`. A worker document is written one tick before its host is made, and
+    taken back one tick before its host is stopped, so that a controller that dies in between finds in the store what it was about.
+    A pool that shrinks gives up its highest indices; those that serve are drained first. What lives and is wanted is left alone.
     """
     targets = {pool.name: pool for pool in pools}
     actions: list[Action] = []
