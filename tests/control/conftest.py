@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from orchestrator.control.ray_runtime import start_ray
 from orchestrator.core.cluster import Role
 from orchestrator.core.config import Cluster, Metadata, Pool, Resources, Spec, dump
 from orchestrator.state import Store, open_store
+from tests.control.admin_doubles import Served, serving
 
 DOUBLE = (sys.executable, "-m", "tests.control.engine_double")
 
@@ -103,3 +104,10 @@ def _stopped(controller: Any) -> bool:
     except ray.exceptions.ActorUnavailableError:
         return False
     return True
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """An Admin service over a store of its own."""
+    async with serving(tmp_path) as admin:
+        yield admin
