@@ -31,6 +31,7 @@ from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
+from orchestrator.frontend.tiers import follow_tiers
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
 from orchestrator.recording.log import DecisionLog
@@ -94,8 +95,8 @@ def api_keys(cluster: Cluster) -> frozenset[str]:
 
 async def start_grpc(
     config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate
-) -> tuple[grpc.aio.Server, int]:
-    """Router, Admin, health and reflection on one port; raises PortTaken."""
+) -> tuple[grpc.aio.Server, int, int]:
+    """Router, Admin, health and reflection on one port, and on one of this process alone for the other front doors; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
     server = grpc.aio.server(interceptors=[KeyCheck(gate)], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
@@ -112,8 +113,9 @@ async def start_grpc(
         raise PortTaken(
             f"gRPC port {config.grpc_port} on {config.host} is taken: free it or set frontDoor.grpcPort"
         ) from error
+    peer_port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, port
+    return server, port, peer_port
 
 
 async def serve(config: FrontDoorConfig) -> None:
@@ -138,20 +140,24 @@ async def serve(config: FrontDoorConfig) -> None:
         raise PortTaken(
             f"HTTP port {config.http_port} on {config.host} is taken: free it or set frontDoor.httpPort"
         ) from error
-    info = FrontDoorInfo(id=config.id, host=config.host, http_port=http_port, started_at=time.time())
+    info = FrontDoorInfo(
+        id=config.id, host=config.host, http_port=http_port, started_at=time.time(), run_dir=config.run_dir
+    )
     admin = AdminServicer(store, dispatcher, info)
     router = RouterServicer(dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers)
-    server, grpc_port = await start_grpc(config, admin, router, gate)
+    server, grpc_port, peer_port = await start_grpc(config, admin, router, gate)
     info.grpc_port = grpc_port
     url = f"http://{config.host}:{http_port}"
     document = {
         "http_url": url,
         "grpc_address": f"{config.host}:{grpc_port}",
+        "peer_address": f"127.0.0.1:{peer_port}",
         "pid": os.getpid(),
         "started_at": time.time(),
     }
     await asyncio.to_thread(store.put, "frontdoor", config.id, document)
     follower = asyncio.create_task(discovery.run())
+    tier_follower = asyncio.create_task(follow_tiers(store, tiers))
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -159,6 +165,7 @@ async def serve(config: FrontDoorConfig) -> None:
     pulses = asyncio.create_task(PulsePipe.after_ready().run())
     await stopped.wait()
     follower.cancel()
+    tier_follower.cancel()
     await dispatcher.close()
     if record is not None:
         await asyncio.to_thread(record.close)
