@@ -57,9 +57,11 @@ class ChildProcess:
         start_timeout_s: float,
         limits: Limits | None = None,
         on_hung: Callable[[str], None] = lambda why: None,
+        on_pulse: Callable[[dict[str, Any]], None] = lambda pulse: None,
     ) -> None:
         self._on_ready = on_ready
         self._on_hung = on_hung
+        self._on_pulse = on_pulse
         self._watch = HungWatch(limits) if limits is not None else None
         self.hung: str | None = None
         """Why it was killed as hung, if it was."""
@@ -130,6 +132,7 @@ class ChildProcess:
                 if ready and "pulse" in document:
                     if self._watch is not None:
                         self._watch.heard(document["pulse"])
+                    self._on_pulse(document["pulse"])
                 elif not ready and "pid" in document:
                     ready = True
                     self._deadline.cancel()

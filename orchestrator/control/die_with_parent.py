@@ -10,6 +10,12 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 
+
+def wrapper() -> tuple[str, ...]:
+    """What to put before a command (as an absolute path) that shall die with this process."""
+    return (sys.executable, "-I", "-S", __file__, str(os.getpid()))
+
+
 if __name__ == "__main__":
     parent, command = int(sys.argv[1]), sys.argv[2:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import os
+import logging
 import sys
 import threading
 from pathlib import Path
@@ -14,9 +15,14 @@ from orchestrator.control import die_with_parent
 from orchestrator.control.problem import StartError
 from orchestrator.control.rundir import RunDirectory
 from orchestrator.core.config import Cluster
-from orchestrator.state import Store
+from orchestrator.state import Store, StoreError
+from orchestrator.state.events import Event, flush, record
 from workers.host import OWNER, model_directory
+from workers.overwrite import overwrite
 from workers.supervisor import ChildProcess, describe_exit, last_lines
+from workers.watch import Limits
+
+log = logging.getLogger(__name__)
 
 COMMAND = (sys.executable, "-m", "orchestrator.frontend")
 START_TIMEOUT_S = 60.0
@@ -70,9 +76,23 @@ class FrontDoors:
             "front_door": dataclasses.asdict(front_door),
         }
 
-    def forget(self, name: str) -> None:
-        """Take back what a dead front door said of itself."""
-        self._store.delete("frontdoor", name)
+    @property
+    def limits(self) -> Limits:
+        """When a front door counts as hung."""
+        faults = self._cluster.spec.faults
+        return Limits(faults.hung_after_s, faults.step_timeout_s)
+
+    def ended(self, name: str, pid: int, hung: str | None, how: str) -> None:
+        """Take back what a front door that is gone said of itself; its successor overwrites what a store that is away keeps."""
+        with contextlib.suppress(StoreError):
+            self._store.delete("frontdoor", name)
+        if not self._stopping.is_set():
+            event = Event.FRONT_DOOR_HUNG if hung else Event.FRONT_DOOR_DIED
+            record(self._store, "frontdoor", name, event, f"process {pid}: {f'hung: {hung}' if hung else how}")
+
+    def serves(self) -> None:
+        """A front door is ready again: what could not be told of its predecessor can perhaps be told now."""
+        flush(self._store)
 
 
 class _Door:
@@ -117,26 +137,36 @@ class _Door:
 
     def _supervise(self) -> None:
         while not self._owner.stopping.is_set():
-            config = self._run_dir.path / f"{self._name}.json"
-            config.write_text(json.dumps(self._owner.config(self._name), indent=1))
-            wrapper = (sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()))
-            self._process = ChildProcess(
-                (*wrapper, *COMMAND, "--config", str(config)),
-                self._log,
-                {OWNER: str(self._run_dir.path)},
-                self._ready,
-                START_TIMEOUT_S,
-            )
-            if self._owner.stopping.is_set():
-                self._process.terminate()
-            code = self._process.wait()
-            self._owner.forget(self._name)
+            try:
+                self._end = self._run_once()
+            except OSError as error:  # no memory or no room for one more process; there may be later
+                self._end = f"cannot be started: {error}"
+                log.warning("%s %s", self._name, self._end)
             if not self._first.is_set():
-                self._end = describe_exit(code)
                 self._first.set()
                 return
             self._owner.stopping.wait(RESTART_PAUSE_S)
 
+    def _run_once(self) -> str:
+        """Start one process and block until it ends; returns how it did."""
+        config = self._run_dir.path / f"{self._name}.json"
+        overwrite(config, json.dumps(self._owner.config(self._name), indent=1))
+        self._process = ChildProcess(
+            (*die_with_parent.wrapper(), *COMMAND, "--config", str(config)),
+            self._log,
+            {OWNER: str(self._run_dir.path)},
+            self._ready,
+            START_TIMEOUT_S,
+            self._owner.limits,
+        )
+        if self._owner.stopping.is_set():
+            self._process.terminate()
+        how = describe_exit(self._process.wait())
+        self._owner.ended(self._name, self._process.pid, self._process.hung, how)
+        return how
+
     def _ready(self, line: dict[str, Any]) -> None:
         self._ports = (int(line["http_port"]), int(line["grpc_port"]))
+        if self._first.is_set():
+            self._owner.serves()
         self._first.set()
