@@ -93,8 +93,12 @@ class GrammarCompiler:
         matcher = self._matcher(self._tokenizer, source, log_level=0, limits=self._limits)
         if not matcher.is_error():
             matcher.compute_bitmask()  # some limits show at the first mask only, and its tables serve every copy
-        if matcher.is_error():
-            raise GrammarError(f"{name} cannot be enforced: {_one_line(matcher.get_error())}")
+        # Others show where the first choice is: after the opening brace of an object, say.
+        ahead = matcher.deep_copy()
+        if not ahead.is_error() and ahead.consume_tokens(ahead.compute_ff_tokens()) and not ahead.is_stopped():
+            ahead.compute_bitmask()
+        if ahead.is_error():
+            raise GrammarError(f"{name} cannot be enforced: {_one_line(ahead.get_error())}")
         return matcher
 
     def _source(self, grammar: Grammar) -> str:
