@@ -9,10 +9,11 @@ import typer
 
 from orchestrator.cli.connection import Client, connect
 from orchestrator.cli.documents import Document, document, single
-from orchestrator.cli.errors import CliError, usage
+from orchestrator.cli.durations import seconds
+from orchestrator.cli.errors import CliError
 from orchestrator.cli.names import WorkerArgument
 from orchestrator.cli.output import Form, FormOption, dump, say
-from orchestrator.cli.units import duration, parse_duration
+from orchestrator.cli.units import duration
 
 # The server takes 0 for the cluster's own budget.
 SHORTEST_S = 1e-3
@@ -28,10 +29,7 @@ def drain(
     output: FormOption = Form.TABLE,
 ) -> None:
     """Stop new work on a worker, wait for what runs there, and say when it is drained."""
-    try:
-        budget_s = parse_duration(budget)
-    except ValueError:
-        raise usage(f"{budget!r} is not a duration", "--budget", "use seconds, or 500ms, 60s, 5m, 1h") from None
+    budget_s = seconds(budget, "--budget")
     with connect() as client:
         from pd.v1.admin_pb2 import DrainRequest
 

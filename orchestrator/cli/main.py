@@ -24,6 +24,8 @@ COMMANDS: Table = {
     "demo": Verb("orchestrator.cli.demo:demo", "Start a small cluster, ask it, load it, and stop it."),
     "up": Verb("orchestrator.cli.up:up", "Start a cluster."),
     "down": Verb("orchestrator.cli.down:down", "Stop a cluster."),
+    "apply": Verb("orchestrator.cli.apply:apply", "Put a changed cluster.yaml in force, or show what it changes."),
+    "scale": Verb("orchestrator.cli.scale:scale", "Give a pool more or fewer workers."),
     "get": Group(
         "List workers, pools, requests, policies or events.",
         {
@@ -48,6 +50,22 @@ COMMANDS: Table = {
         {"request": Verb("orchestrator.cli.explain:request", "Which workers ran a request, why, and how long.")},
     ),
     "drain": Verb("orchestrator.cli.drain:drain", "Stop new work on a worker and wait for what runs there."),
+    "restart": Group(
+        "Restart workers one by one without a client noticing.",
+        {
+            "worker": Verb("orchestrator.cli.restart.worker:worker", "Restart one worker."),
+            "pool": Verb("orchestrator.cli.restart.pool:pool", "Restart the workers of a pool one by one."),
+            "all": Verb("orchestrator.cli.restart.all:all_workers", "Restart every worker one by one."),
+        },
+    ),
+    "wait": Group(
+        "Wait until a worker or the cluster is in a state; exit 1 if it is not in time.",
+        {
+            "worker": Verb("orchestrator.cli.wait.worker:worker", "Until a worker is ready, drained or dead."),
+            "cluster": Verb("orchestrator.cli.wait.cluster:cluster", "Until every pool has all its workers."),
+        },
+    ),
+    "logs": Verb("orchestrator.cli.logs:logs", "Print the log of a worker, the controller or a front door."),
     "set": Group(
         "Change a running cluster.",
         {

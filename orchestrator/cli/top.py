@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.connection import Client, connect
-from orchestrator.cli.documents import document
+from orchestrator.cli.documents import document, single
 from orchestrator.cli.get.listing import EVERYTHING, items_of
-from orchestrator.cli.output import Table, colour_allowed, dump
+from orchestrator.cli.output import Form, FormOption, Table, colour_allowed, dump
 from orchestrator.cli.rates import Look, Rates
 from orchestrator.cli.units import duration, share, size
 
@@ -27,15 +27,17 @@ FIRST_GAP_S = 0.5
 def top(
     interval: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between frames.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print one frame and stop.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one frame as JSON and stop.")] = False,
+    output: FormOption = Form.TABLE,
+    json_: Annotated[bool, typer.Option("--json", help="The same as -o json.", hidden=True)] = False,
 ) -> None:
-    """Live view of workers, KV use and rates; Ctrl-C ends it."""
+    """Live view of workers, KV use and rates; Ctrl-C ends it. With -o json or yaml one frame is printed."""
+    form = Form.JSON if json_ else output
     with connect() as client:
-        if once or json_ or not sys.stdout.isatty():
+        if once or form is not Form.TABLE or not sys.stdout.isatty():
             # Rates need two looks.
             old = _look(client)
             time.sleep(min(interval, FIRST_GAP_S))
-            _print(client, old, _look(client), json_)
+            _print(client, old, _look(client), form)
         else:
             _live(client, interval)
 
@@ -84,16 +86,16 @@ def _rows(look: Look, rates: Rates) -> list[list[str]]:
     ]
 
 
-def _print(client: Client, old: Look, look: Look, as_json: bool) -> None:
+def _print(client: Client, old: Look, look: Look, form: Form) -> None:
     rates = Rates.between(old, look)
-    if as_json:
+    if form is not Form.TABLE:
         body = {
             "workers": look.workers,
             "requests_per_s": rates.arrivals,
             "output_tokens_per_s": sum(rates.generated_tokens.values()),
             "kv_bytes_per_s": rates.pulled_bytes,
         }
-        print(dump(body, "json"))
+        print(dump(single("Top", body), form))
         return
     print(_title(client))
     print(_summary(look, rates) + "\n")

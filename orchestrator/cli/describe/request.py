@@ -31,6 +31,7 @@ def request(request_id: RequestArgument, output: FormOption = Form.TABLE) -> Non
             ("Tier", row["tier"] or "-"),
             ("Arrived", arrived),
             ("Attempt", str(row["attempt"])),
+            ("Front door", row["front_door"] or "-"),
             ("Prefill worker", row["prefill_worker"] or "-"),
             ("Decode worker", row["decode_worker"] + (" (same worker)" if row["co_located"] else "") or "-"),
             ("Prompt", f"{row['prompt_tokens']} tokens, {found['cached_tokens']} from the prefix cache"),

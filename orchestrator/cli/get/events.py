@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli.connection import Client, connect
-from orchestrator.cli.documents import Document
+from orchestrator.cli.connection import connect
+from orchestrator.cli.errors import usage
 from orchestrator.cli.get.listing import (
     EVERYTHING,
     Column,
@@ -23,8 +22,6 @@ from orchestrator.cli.get.listing import (
 )
 from orchestrator.cli.output import Output, OutputOption
 from orchestrator.cli.units import age
-
-POLL_S = 1.0
 
 EVENT = Noun(
     "Event",
@@ -40,31 +37,28 @@ EVENT = Noun(
 
 
 def events(
-    name: Annotated[str, typer.Argument(metavar="OBJECT", help="Only events of this object.", show_default=False)] = "",
+    name: Annotated[
+        str,
+        typer.Argument(metavar="OBJECT", help="Only events of decode-0, or of worker/decode-0.", show_default=False),
+    ] = "",
+    about: Annotated[str, typer.Option("--object", help="The same as OBJECT.", show_default=False)] = "",
     limit: Annotated[int, typer.Option(min=0, help="At most so many, the newest; 0 for all.")] = 100,
     output: OutputOption = Output.TABLE,
     watch: WatchOption = False,
     no_headers: NoHeadersOption = False,
 ) -> None:
-    """List what happened to workers, pools, policies and the controller."""
+    """List what happened to workers, pools, policies and the controller.
+
+    For example: pdctl get events --object decode-0 -w
+    """
+    if name and about and name != about:
+        raise usage(f"{name!r} and {about!r} are two objects", "--object", "give one of them")
     view = View.of(None, output, no_headers)
     with connect() as client:
+        from pd.v1.admin_pb2 import ListEventsRequest
+
+        request = ListEventsRequest(object=name or about, limit=limit or EVERYTHING)
         if watch:
-            follow(EVENT, _poll(client, name, limit), view)
+            follow(EVENT, (items_of(reply) for reply in client.admin.WatchEvents(request)), view)
         else:
-            show(EVENT, _list(client, name, 0, limit), view)
-
-
-def _list(client: Client, name: str, after: int, limit: int) -> list[Document]:
-    from pd.v1.admin_pb2 import ListEventsRequest
-
-    return items_of(client.admin.ListEvents(ListEventsRequest(object=name, after=after, limit=limit or EVERYTHING)))
-
-
-def _poll(client: Client, name: str, limit: int) -> Iterator[list[Document]]:
-    after = 0
-    while True:
-        new = _list(client, name, after, limit if after == 0 else 0)
-        after = max([after, *(int(e["sequence"]) for e in new)])
-        yield new
-        time.sleep(POLL_S)
+            show(EVENT, items_of(client.admin.ListEvents(request)), view)

@@ -20,7 +20,7 @@ from orchestrator.cli.get.listing import (
     items_of,
     show,
 )
-from orchestrator.cli.output import Output, OutputOption
+from orchestrator.cli.output import Output, OutputOption, say
 from orchestrator.cli.units import age, duration
 
 
@@ -46,6 +46,7 @@ REQUEST = Noun(
         Column("ATTEMPT", lambda r: str(r["attempt"]), wide=True),
         Column("TIER", lambda r: str(r["tier"] or "-"), wide=True),
         Column("MODEL", lambda r: str(r["model"] or "-"), wide=True),
+        Column("FRONT DOOR", lambda r: str(r["front_door"] or "-"), wide=True),
     ),
 )
 
@@ -60,7 +61,7 @@ def requests(
     watch: WatchOption = False,
     no_headers: NoHeadersOption = False,
 ) -> None:
-    """List the requests that run, and those that ended lately."""
+    """List the requests that run, and those that ended lately, of all front doors."""
     view = View.of(names, output, no_headers)
     with connect() as client:
         from pd.v1.admin_pb2 import ListRequestsRequest
@@ -69,4 +70,7 @@ def requests(
         if watch:
             follow(REQUEST, (items_of(reply) for reply in client.admin.WatchRequests(request)), view)
         else:
-            show(REQUEST, items_of(client.admin.ListRequests(request)), view)
+            reply = client.admin.ListRequests(request)
+            for door in reply.silent_front_doors:
+                say(f"{door} did not answer: its requests are missing")
+            show(REQUEST, items_of(reply), view)

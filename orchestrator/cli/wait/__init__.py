@@ -1,0 +1,1 @@
+"""`pdctl wait`: one file per noun."""
