@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BoundedLabel:
-    """Passes the first `limit` distinct values on and calls all later ones `other`."""
+    """Passes up to `limit` distinct values on and calls all others `other`."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
@@ -17,3 +17,7 @@ class BoundedLabel:
             return "other"
         self._seen.add(value)
         return value
+
+    def forget(self, value: str) -> None:
+        """Make room: the series of `value` are gone."""
+        self._seen.discard(value)
