@@ -1,0 +1,1 @@
+"""Other systems' routers, and simulated backends that speak to them: for comparisons side by side."""
