@@ -10,8 +10,9 @@ from orchestrator.core.cluster import Role
 from orchestrator.core.decisions import Placement
 from orchestrator.core.request import RequestState
 from orchestrator.frontend.flight import Flight
+from orchestrator.frontend.gates import Gates
 from orchestrator.frontend.link import WorkerLink
-from orchestrator.observability import Metrics
+from orchestrator.observability import Metrics, Phase
 from orchestrator.routing.router import Router
 from pd.v1 import worker_pb2 as pb
 
@@ -19,10 +20,11 @@ from pd.v1 import worker_pb2 as pb
 class Attempts:
     """Talks to workers and keeps the ledger. Whether a request is tried again, or is over, is the dispatcher's matter."""
 
-    def __init__(self, router: Router, workers: Mapping[str, WorkerLink], metrics: Metrics) -> None:
+    def __init__(self, router: Router, workers: Mapping[str, WorkerLink], metrics: Metrics, gates: Gates) -> None:
         self._router = router
         self._workers = workers
         self._metrics = metrics
+        self._gates = gates
         # Not from 1: workers may still hold attempts of a front door of this name that died.
         self._tickets = secrets.randbits(31)
         self._undecided: dict[str, Flight] = {}
@@ -32,16 +34,18 @@ class Attempts:
 
     def start(self, flight: Flight) -> bool:
         """Place and dispatch the current attempt; False if no worker can take it now."""
-        started_s = time.perf_counter()
+        begun_s = time.perf_counter()
         prefill = self._router.place_prefill(flight.view)
-        self._decision["prefill"].observe(time.perf_counter() - started_s)
+        decided_s = time.perf_counter()
+        self._decision["prefill"].observe(decided_s - begun_s)
         if prefill.worker is None:
             return False
         decode = prefill
         if not prefill.co_locate:
-            started_s = time.perf_counter()
+            started_s = decided_s
             decode = self._router.place_decode(flight.view, prefill.worker)
-            self._decision["decode"].observe(time.perf_counter() - started_s)
+            decided_s = time.perf_counter()
+            self._decision["decode"].observe(decided_s - started_s)
         if decode.worker is None:
             return False
         co_located = decode.co_locate or decode.worker == prefill.worker
@@ -67,8 +71,11 @@ class Attempts:
             first_index=len(flight.emitted),
             sampling=flight.sampling(),
             phase=phase,
+            traceparent=flight.traceparent("prefill"),
         )
         self.send(worker, pb.ToWorker(submit=submit))
+        self._metrics.overhead[Phase.ROUTE].observe(decided_s - begun_s)
+        self._metrics.overhead[Phase.DISPATCH].observe(time.perf_counter() - decided_s)
         return True
 
     def reserved(self, flight: Flight) -> None:
@@ -115,6 +122,7 @@ class Attempts:
         moved = f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors"
         record.end("handoff", moved)
         self.send(flight.prefill, pb.ToWorker(release=flight.key))
+        self._gates.succeeded(flight.prefill, flight.request_id)
         self._router.settle(flight.request_id, Role.PREFILL)
         flight.prefill, flight.lease = "", None
         record.enter(RequestState.DECODING)
@@ -124,6 +132,7 @@ class Attempts:
         """Cancel the attempt on its workers and forget where it ran."""
         for worker in flight.workers() - {except_worker}:
             self.send(worker, pb.ToWorker(cancel=flight.key))
+            self._gates.left(worker, flight.request_id)
         self.by_ticket.pop(flight.ticket, None)
         self._router.settle(flight.request_id)
         self._undecided.pop(flight.request_id, None)
@@ -139,6 +148,7 @@ class Attempts:
 
     def _bind(self, flight: Flight, worker: str, phase: Role) -> None:
         self._router.account(flight.view, worker, phase)
+        self._gates.placed(worker, flight.request_id)
         if phase is Role.PREFILL:
             flight.prefill = flight.record.prefill_worker = worker
         else:
@@ -168,5 +178,6 @@ class Attempts:
             source_incarnation=source.incarnation,
             source_transport=source.transport_metadata,
             source=flight.lease,
+            traceparent=flight.traceparent("handoff"),
         )
         self.send(flight.decode, pb.ToWorker(attach=attach))

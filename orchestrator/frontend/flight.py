@@ -41,6 +41,7 @@ class Flight:
     unlisted: dict[str, int] = field(default_factory=dict)
     cached_tokens: int = 0
     timeout: asyncio.TimerHandle | None = None
+    pause: asyncio.TimerHandle | None = None
 
     @property
     def request_id(self) -> str:
@@ -73,6 +74,11 @@ class Flight:
 
     def workers(self) -> set[str]:
         return {name for name in (self.prefill, self.decode) if name}
+
+    def traceparent(self, stage: str) -> str:
+        """The trace context of a stage of the current attempt; "" where the request is not traced."""
+        trace = self.submission.trace
+        return trace.of_stage(stage, self.record.attempt).traceparent if trace is not None else ""
 
     def sampling(self) -> pb.SamplingParameters:
         sampling = self.submission.sampling

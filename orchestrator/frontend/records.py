@@ -7,6 +7,7 @@ from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from orchestrator.core.request import RequestState, advance
+from orchestrator.observability.trace import Trace
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class RequestRecord:
     ttft_s: float | None = None
     e2e_s: float | None = None
     stages: list[StageRecord] = field(default_factory=list)
+    trace: Trace | None = None
     _start_s: float = field(default_factory=time.monotonic)
 
     @property

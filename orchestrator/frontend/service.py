@@ -10,11 +10,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.core.sampling import Finish, Sampling
+from orchestrator.observability.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A tokenised request; `tokens` has type code "I". SLOs in seconds; None where the tier decides."""
+    """A tokenised request; `tokens` has type code "I". SLOs in seconds; None where the tier decides. `trace` where it is traced."""
 
     request_id: str
     tokens: array[int]
@@ -22,6 +23,7 @@ class Submission:
     tier: str = "default"
     ttft_slo_s: float | None = None
     tpot_slo_s: float | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Cause(StrEnum):
     KEY_CONCURRENCY = "key_concurrency"
     KEY_TOKENS = "key_tokens"
     QUEUE_FULL = "queue_full"  # 429 RESOURCE_EXHAUSTED
+    OVERLOADED = "overloaded"  # 429 RESOURCE_EXHAUSTED: its first token would come too late
     NO_CAPACITY = "no_capacity"  # 503 UNAVAILABLE: no worker is ready
     TIMEOUT = "timeout"  # 504 DEADLINE_EXCEEDED
     SHUTTING_DOWN = "shutting_down"  # 503 UNAVAILABLE
