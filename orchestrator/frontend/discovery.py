@@ -107,7 +107,7 @@ class Discovery:
         link = self._links.get(name)
         if doc is not None:
             accepts = link is not None and link.connected and not doc.get("drain") and not doc.get("drained")
-            self.dispatcher.router.set_worker(name, Role.parse(doc["role"]), accepts)
+            self.dispatcher.gates.want(name, Role.parse(doc["role"]), accepts)
 
     def _set_policies(self, policies: Documents) -> None:
         for decision, doc in policies.items():

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from orchestrator.core.cluster import Role
@@ -18,12 +18,15 @@ from orchestrator.core.sampling import Finish
 from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
 from orchestrator.frontend.flight import Flight, Gap
+from orchestrator.frontend.gates import Gates
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
+from orchestrator.frontend.retry_budget import RetryBudget
 from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Sink, Submission
-from orchestrator.observability import Metrics
+from orchestrator.observability import Metrics, Phase
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
+from orchestrator.routing.patience import Patience
 from orchestrator.routing.router import Report, Router
 from pd.v1 import worker_pb2 as pb
 
@@ -33,8 +36,15 @@ ATTEMPTS = 16
 """A request that failed on this many workers fails for good."""
 HISTORY = 1000
 """Finished requests that `explain` still finds."""
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MOST_S = 1.0
 UNLISTED_BEATS = 3
 """Heartbeats in which a worker does not list a request that we count there, before we believe it."""
+
+
+def backoff_s(attempt: int) -> float:
+    """Pause before attempt number `attempt`: none before the second, then twice as long each time."""
+    return min(BACKOFF_FIRST_S * 2.0 ** (attempt - 3), BACKOFF_MOST_S) if attempt > 2 else 0.0
 
 
 class Dispatcher:
@@ -50,6 +60,7 @@ class Dispatcher:
         max_concurrent: int,
         max_queue: int,
         timeout_s: float,
+        ttft_slo_s: Mapping[str, float] | None = None,
         record: DecisionLog | None = None,
     ) -> None:
         self.model = model
@@ -62,13 +73,20 @@ class Dispatcher:
         self._flights: dict[str, Flight] = {}
         self._queue: deque[Flight] = deque()
         self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
+        self.on_end: list[Callable[[RequestRecord], None]] = []
+        """Called with the record of every request that is over."""
         self._closing = False
+        self._idle: asyncio.Event | None = None
         self._pump_is_due = False
-        self._attempts = Attempts(router, self.workers, metrics)
+        self.gates = Gates(router, metrics)
+        self._attempts = Attempts(router, self.workers, metrics, self.gates)
+        self._ttft_slo_s = ttft_slo_s or {}
+        self._patience = Patience()
+        self._budget = RetryBudget()
 
     @property
     def ready(self) -> bool:
-        return not self._closing and bool(self.router.view.accepts.any())
+        return self._idle is None and not self._closing and bool(self.router.view.accepts.any())
 
     def requests(self) -> list[RequestRecord]:
         """Active requests and the last finished ones, oldest first."""
@@ -90,7 +108,7 @@ class Dispatcher:
 
     def submit(self, submission: Submission, sink: Sink) -> Flight:
         """See TokenService."""
-        if self._closing:
+        if self._closing or self._idle is not None:
             raise ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down; send the request again", 1.0)
         if submission.request_id in self._flights:
             raise ServiceError(
@@ -101,6 +119,7 @@ class Dispatcher:
             raise ServiceError(Cause.INVALID, f"the prompt has {length} tokens; send 1 to {limit - 1}")
         if not self.ready:
             raise ServiceError(Cause.NO_CAPACITY, "no worker is ready; look at `pdctl get workers`", 1.0)
+        self._check_patience(submission)
         if len(self._queue) >= self._max_queue:
             raise ServiceError(
                 Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
@@ -109,9 +128,23 @@ class Dispatcher:
         self._flights[submission.request_id] = flight
         self._queue.append(flight)
         flight.record.begin("queue")
+        self._budget.request()
+        self._patience.arrived(flight.view.arrival_s)
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
         return flight
+
+    def _check_patience(self, submission: Submission) -> None:
+        """Refuse at once what would not get its first token in time, so that those that are let in do."""
+        slo_s = submission.ttft_slo_s or self._ttft_slo_s.get(submission.tier)
+        wait_s = self._patience.wait_s()
+        if slo_s is not None and wait_s > slo_s:
+            raise ServiceError(
+                Cause.OVERLOADED,
+                f"the first token would come after about {wait_s:.1f} s, and {submission.tier} promises {slo_s:g} s; "
+                "try again later, or choose a tier with a longer TTFT",
+                wait_s - slo_s,
+            )
 
     def cancel(self, request_id: str) -> bool:
         flight = self._flights.get(request_id)
@@ -119,6 +152,18 @@ class Dispatcher:
             self._over(flight, RequestState.CANCELLED)
             flight.sink.put(Delta(len(flight.emitted), (), finish=Finish.CANCELLED))
         return flight is not None
+
+    async def drain(self, budget_s: float) -> bool:
+        """Refuse new requests and let those that run finish; False if some still run after `budget_s`."""
+        self._idle = asyncio.Event()
+        if not self._flights:
+            return True
+        try:
+            async with asyncio.timeout(budget_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Fail what runs and hang up."""
@@ -130,6 +175,7 @@ class Dispatcher:
     def pump(self) -> None:
         """Start what the admission policy lets in, in its order, until a request finds no worker."""
         self._pump_is_due = False
+        self.gates.tick()
         for flight in self._attempts.place_again():
             self._retry(flight, "no_decode_worker", "no decode worker is left")
         self._metrics.queue_depth.set(len(self._queue))
@@ -138,6 +184,8 @@ class Dispatcher:
         view = self.router.view
         free_blocks = view.open_blocks()
         running = len(self._flights) - len(self._queue)
+        if running >= self._max_concurrent:
+            return
         waiting = list(self._queue)
         decision = self.admission.admit(
             [f.view for f in waiting], running, free_blocks, self.router.block_tokens(), self._max_concurrent
@@ -166,6 +214,7 @@ class Dispatcher:
             view.prompt_tokens,
             view.max_tokens,
             arrived_at=time.time(),
+            trace=submission.trace,
         )
         flight = Flight(submission, view, record, sink, self._leave)
         record.output = flight.emitted
@@ -183,8 +232,10 @@ class Dispatcher:
         if self.workers.get(link.name) is not link:
             return
         self.router.forget_cache(link.name)
-        self.router.set_accepts(link.name, False)
+        self.gates.shut(link.name)
         self._metrics.worker_gone(link.name)
+        if why.startswith("hung"):
+            self._metrics.workers.hung(link.name)
         # Each goes to the head of the queue, so the oldest goes last.
         for flight in reversed(list(self._flights.values())):
             if flight.runs_on(link.name):
@@ -236,21 +287,24 @@ class Dispatcher:
                 emitted.append(token)
                 flight.sink.put(Delta(index, (token,)))
             elif index > len(emitted):
-                self._retry(flight, "gap", f"tokens from {name} are missing: got {index}, wanted {len(emitted)}")
+                why = f"tokens from {name} are missing: got {index}, wanted {len(emitted)}"
+                self._retry(flight, "gap", why, name)
 
     def _tokens(self, flight: Flight, link: WorkerLink, item: pb.Tokens) -> None:
         if item.finish == Finish.ERROR:
+            self.gates.failed(link.name, item.error)
             self._fail(flight, ServiceError(Cause.WORKER, item.error or f"worker {link.name} failed the request"))
             return
         try:
             delta = flight.accept(item)
         except Gap as gap:
-            self._retry(flight, "gap", f"tokens from {link.name} are missing: {gap}")
+            self._retry(flight, "gap", f"tokens from {link.name} are missing: {gap}", link.name)
             return
         record = flight.record
         record.cached_tokens = flight.cached_tokens
         if record.ttft_s is None and delta is not None and delta.tokens:
             record.ttft_s = record.elapsed_s()
+            self._patience.served(time.monotonic())
         if record.state is RequestState.PREFILLING and delta is not None:
             record.end("prefill")
             if record.co_located and delta.finish is None:
@@ -263,7 +317,10 @@ class Dispatcher:
                 self._over(flight, RequestState.FINISHED, except_worker=link.name)
                 flight.sink.put(delta)
                 return
+            read_s = time.perf_counter()
             flight.sink.put(delta)  # which may end the request: a stop string, or a client that is gone
+            if delta.first_index == 0:
+                self._metrics.overhead[Phase.FIRST_TOKEN].observe(time.perf_counter() - read_s)
         if item.HasField("lease") and flight.request_id in self._flights:
             self._attempts.leased(flight, item.lease)
 
@@ -273,9 +330,12 @@ class Dispatcher:
         elif refused.code in ("full", "expired") and link.name == flight.decode and not flight.attached:
             self._attempts.unreserved(flight, refused.code)
         else:
+            at_fault = {link.name}
             if refused.code == "transfer":
                 self._metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
-            self._retry(flight, f"refused_{refused.code}", f"{link.name} refused: {refused.message}")
+                at_fault |= flight.workers()
+            why = f"{link.name} refused: {refused.message}"
+            self._retry(flight, f"refused_{refused.code}", why, *at_fault)
 
     def _status(self, link: WorkerLink, status: pb.WorkerStatus) -> None:
         block_tokens = link.description.block_tokens
@@ -292,7 +352,7 @@ class Dispatcher:
                 step_time_s=status.step_time_s,
             ),
         )
-        self._metrics.worker(link.name, status.running, status.waiting, status.kv_used_blocks, status.kv_total_blocks)
+        self._metrics.worker(link.name, status)
         if status.keys_listed:
             self._reconcile(link, status.keys)
         self.pump()
@@ -309,37 +369,62 @@ class Dispatcher:
                 listed = (flight.request_id, flight.ticket) in held
                 flight.unlisted[link.name] = 0 if listed else flight.unlisted.get(link.name, 0) + 1
                 if flight.unlisted[link.name] >= UNLISTED_BEATS:
-                    self._retry(flight, "unlisted", f"{link.name} does not hold it any more")
+                    self._retry(flight, "unlisted", f"{link.name} does not hold it any more", link.name)
 
-    def _retry(self, flight: Flight, cause: str, why: str) -> None:
-        """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens."""
+    def _retry(self, flight: Flight, cause: str, why: str, *at_fault: str) -> None:
+        """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens.
+
+        Workers `at_fault` failed it although they live: that counts against them, and against the budget of retries.
+        """
         self._metrics.retries.labels(cause).inc()
         log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
         self._attempts.leave(flight)
         record = flight.record
         record.end_all()
+        for worker in at_fault:
+            self.gates.failed(worker, why)
+        if at_fault and not self._budget.retry():
+            self._fail(flight, ServiceError(Cause.NO_CAPACITY, f"too many requests are retried already: {why}", 1.0))
+            return
         if record.attempt >= ATTEMPTS:
             self._fail(flight, ServiceError(Cause.WORKER, f"given up after {ATTEMPTS} attempts; the last one: {why}"))
             return
         record.enter(RequestState.QUEUED)
         record.attempt += 1
         record.begin("queue", detail=why)
+        pause_s = backoff_s(record.attempt)
+        if at_fault and pause_s:
+            flight.pause = asyncio.get_running_loop().call_later(pause_s, self._queue_again, flight)
+        else:
+            self._queue_again(flight)
+
+    def _queue_again(self, flight: Flight) -> None:
+        flight.pause = None
         self._queue.appendleft(flight)
         self._pump_soon()
 
     def _over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
+        if state is RequestState.FINISHED:
+            self.gates.succeeded(flight.decode, flight.request_id)
         self._attempts.leave(flight, except_worker)
         with contextlib.suppress(ValueError):
             self._queue.remove(flight)
-        if flight.timeout is not None:
-            flight.timeout.cancel()
+        for timer in (flight.timeout, flight.pause):
+            if timer is not None:
+                timer.cancel()
+        if flight.record.ttft_s is None:
+            self._patience.left()
         del self._flights[flight.request_id]
         flight.record.close(state)
         self._history.append(flight.record)
+        for hear in self.on_end:
+            hear(flight.record)
         if self.record is not None and self.record.follows(flight.request_id):
             self.record.ended(ended(flight, self.router.block_tokens()))
         if self._queue and not self._closing:
             self._pump_soon()
+        if self._idle is not None and not self._flights:
+            self._idle.set()
 
     def _pump_soon(self) -> None:
         """Pump when what happens now has been dealt with: whoever walks over flights must not meet them started or ended meanwhile."""

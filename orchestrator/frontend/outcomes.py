@@ -14,6 +14,7 @@ _REJECTED = frozenset(
         Cause.KEY_CONCURRENCY,
         Cause.KEY_TOKENS,
         Cause.QUEUE_FULL,
+        Cause.OVERLOADED,
         Cause.NO_CAPACITY,
         Cause.SHUTTING_DOWN,
     }

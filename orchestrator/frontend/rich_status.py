@@ -23,6 +23,7 @@ _CODES: dict[Cause, grpc.StatusCode] = {
     Cause.KEY_CONCURRENCY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cause.KEY_TOKENS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cause.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Cause.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Cause.NO_CAPACITY: grpc.StatusCode.UNAVAILABLE,
     Cause.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Cause.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,

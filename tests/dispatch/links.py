@@ -46,7 +46,7 @@ def dispatcher(max_concurrent: int = 64, **roles: Role) -> tuple[Dispatcher, dic
     )
     links = {name: Link(name) for name in roles}
     for name, link in links.items():
-        router.set_worker(name, roles[name], True)
+        made.gates.want(name, roles[name], True)
         made.link_up(link)
         made.link_message(link, status())
     return made, links

@@ -2,15 +2,11 @@
 
 import asyncio
 
-import grpc
 import pytest
 
 from orchestrator.core.cluster import Role
 from orchestrator.frontend.discovery import Discovery
-from orchestrator.frontend.link import WorkerLink
 from orchestrator.state.open import open_store
-from pd.v1 import worker_pb2 as pb
-from pd.v1 import worker_pb2_grpc
 from tests.dispatch.links import dispatcher
 
 ENDPOINT = {
@@ -65,38 +61,3 @@ async def test_a_document_that_makes_no_sense_does_not_end_discovery(followed):
     await until(lambda: list(service.router.view.names) == ["w0"])
     assert service.router.view.role[service.router.row("w0")] == Role.BOTH
     assert not follower.done()
-
-
-class Worker(worker_pb2_grpc.WorkerServicer):
-    """Welcomes whoever comes and hangs up."""
-
-    async def Session(self, requests, context):
-        yield pb.FromWorker(welcome=pb.WorkerDescription(name="w0", incarnation=1))
-
-
-class Events:
-    """Cannot take the loss of a link, as with a policy that raises."""
-
-    def __init__(self):
-        self.ups = 0
-
-    def link_up(self, link):
-        self.ups += 1
-
-    def link_down(self, link, why):
-        raise RuntimeError("a policy failed")
-
-    def link_message(self, link, message):
-        pass
-
-
-async def test_a_link_dials_again_whatever_its_loss_led_to():
-    server = grpc.aio.server()
-    worker_pb2_grpc.add_WorkerServicer_to_server(Worker(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    events = Events()
-    link = WorkerLink("w0", f"127.0.0.1:{port}", 1, "test", events)
-    await until(lambda: events.ups >= 2)
-    await link.close()
-    await server.stop(None)

@@ -1,0 +1,81 @@
+"""The circuit breaker, the budget of retries, and the wait that newcomers are told."""
+
+from orchestrator.frontend.breaker import Breaker, BreakerLimits, BreakerState
+from orchestrator.frontend.retry_budget import RetryBudget
+from orchestrator.routing.patience import Patience
+
+LIMITS = BreakerLimits(failures=3, window_s=10.0, open_s=2.0, most_s=5.0)
+
+
+def opened(at_s=0.0):
+    breaker = Breaker(LIMITS)
+    assert [breaker.failed(at_s) for _ in range(3)] == [False, False, True]
+    return breaker
+
+
+def test_it_opens_only_on_failures_close_in_time():
+    breaker = Breaker(LIMITS)
+    assert not any(breaker.failed(t) for t in (0.0, 6.0, 12.0, 18.0))
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.failed(19.0)
+
+
+def test_one_request_is_on_trial_and_its_success_closes():
+    breaker = opened()
+    assert not breaker.takes(1.9)
+    assert breaker.takes(2.0)
+    breaker.placed("trial")
+    assert not breaker.takes(2.1)
+    assert not breaker.succeeded("other")
+    assert breaker.succeeded("trial")
+    assert breaker.takes(2.2)
+
+
+def test_a_failed_trial_opens_it_for_longer_up_to_a_limit():
+    breaker, now_s = opened(), 0.0
+    for wait_s in (2.0, 4.0, 5.0, 5.0):
+        assert not breaker.takes(now_s + wait_s - 0.1)
+        now_s += wait_s
+        assert breaker.takes(now_s)
+        breaker.placed("trial")
+        assert breaker.failed(now_s)
+
+
+def test_a_trial_that_tells_nothing_makes_room_for_another():
+    breaker = opened()
+    assert breaker.takes(2.0)
+    breaker.placed("gone")
+    breaker.left("gone")
+    assert breaker.takes(2.0)
+
+
+def test_retries_are_a_share_of_requests():
+    budget = RetryBudget(ratio=0.5, most=2.0, left=2.0)
+    assert [budget.retry() for _ in range(3)] == [True, True, False]
+    budget.request()
+    assert not budget.retry()
+    budget.request()
+    assert budget.retry()
+    assert not budget.retry()
+
+
+def test_the_wait_follows_the_queue_and_the_pace():
+    patience = Patience()
+    for _ in range(50):
+        patience.arrived(0.0)
+    for i in range(40):
+        patience.served(0.1 * (i + 1))
+    assert patience.waiting == 10
+    assert abs(patience.wait_s() - 1.1) < 1e-6
+    for _ in range(10):
+        patience.left()
+    assert patience.wait_s() == 0.0
+
+
+def test_an_idle_cluster_is_not_a_slow_one():
+    patience = Patience()
+    for i in range(20):
+        patience.arrived(100.0 * i)
+        patience.served(100.0 * i + 0.02)
+    patience.arrived(1e5)
+    assert patience.wait_s() < 0.05
