@@ -41,6 +41,14 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
         self.changed = threading.Event()
         self.finish_drains = True
         self.http_url = ""
+        self.silent: list[str] = []
+        self.applied: list[admin_pb2.ApplyRequest] = []
+        self.changes: list[admin_pb2.Change] = []
+        self.restarts: list[admin_pb2.RestartRequest] = []
+        self.restart_ends: dict[str, str] = {}
+        self.pools = [admin_pb2.PoolInfo(name="decode", role="decode", desired=2, ready=1)]
+        self.looks_until_again = 2
+        self.scales: list[admin_pb2.ScaleRequest] = []
         self.pulled_once = 0
         self.lists = 0
         self.policies = {"routing": ("prefix_aware", {"alpha": 0.5}), "admission": ("fcfs", {})}
@@ -70,7 +78,7 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
         yield self.ListWorkers(request, context)
 
     def ListPools(self, request: Any, context: Any) -> admin_pb2.PoolList:
-        return admin_pb2.PoolList(items=[admin_pb2.PoolInfo(name="decode", role="decode", desired=2, ready=1)])
+        return admin_pb2.PoolList(items=self.pools)
 
     def _request(self) -> admin_pb2.RequestInfo:
         return admin_pb2.RequestInfo(
@@ -89,7 +97,7 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
     def ListRequests(self, request: Any, context: Any) -> admin_pb2.RequestList:
         queued = admin_pb2.RequestInfo(request_id="req-2", state="queued", prompt_tokens=5, max_tokens=16)
         rows = [r for r in (self._request(), queued) if request.state in ("", r.state)]
-        return admin_pb2.RequestList(items=rows)
+        return admin_pb2.RequestList(items=rows, silent_front_doors=self.silent)
 
     def DescribeRequest(self, request: Any, context: Any) -> admin_pb2.RequestDetail:
         if request.name != "req-1":
@@ -110,9 +118,61 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
     def DescribeWorker(self, request: Any, context: Any) -> admin_pb2.WorkerDetail:
         description = worker_pb2.WorkerDescription(engine="torch", dtype="float32", block_tokens=16, block_bytes=65536)
         event = admin_pb2.Event(sequence=1, at=time.time() - 60, kind="worker", object=request.name, reason="Started")
-        return admin_pb2.WorkerDetail(
-            worker=self._worker(request.name, context), description=description, events=[event]
-        )
+        events = [event, admin_pb2.Event(sequence=2, reason="RestartGivenUp", message="still busy after 60 s")]
+        description.kv_layout, description.versions["torch"] = "block, layer", "2.13"
+        worker = self._worker(request.name, context)
+        if worker.restarting:
+            self._go_on(worker)
+        return admin_pb2.WorkerDetail(worker=worker, description=description, events=events)
+
+    def _go_on(self, worker: admin_pb2.WorkerInfo) -> None:
+        """The next step of a restart: draining, then starting, then what `restart_ends` says."""
+        self.looks_until_again -= 1
+        end = self.restart_ends.get(worker.name, "ready")
+        if worker.state == "draining" and self.looks_until_again <= 0:
+            if end == "given up":
+                worker.state, worker.restarting = "ready", False
+            else:
+                worker.state, worker.incarnation, worker.running = "starting", worker.incarnation + 1, 0
+        elif worker.state == "starting":
+            worker.state, worker.restarting = end, end == "dead"
+            worker.restarts += end == "dead"
+            worker.message = "exit code 1" if end == "dead" else ""
+
+    def Restart(self, request: Any, context: Any) -> admin_pb2.WorkerInfo:
+        worker = self._worker(request.worker, context)
+        self.restarts.append(request)
+        if request.cancel:
+            if worker.state == "draining":
+                worker.state, worker.restarting = "ready", False
+        else:
+            worker.state, worker.restarting, self.looks_until_again = "draining", True, 2
+        return worker
+
+    def Scale(self, request: Any, context: Any) -> admin_pb2.PoolInfo:
+        if request.pool != "decode":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no pool {request.pool!r}; use one of: decode, prefill")
+        self.scales.append(request)
+        for index in range(request.count):
+            name = f"decode-{index}"
+            self.workers[name] = admin_pb2.WorkerInfo(name=name, pool="decode", role="decode", state="ready")
+        return admin_pb2.PoolInfo(name="decode", role="decode", desired=request.count, ready=1)
+
+    def Apply(self, request: Any, context: Any) -> admin_pb2.ApplyReply:
+        self.applied.append(request)
+        return admin_pb2.ApplyReply(changes=self.changes, applied=not request.dry_run)
+
+    def Logs(self, request: Any, context: Any) -> Iterator[admin_pb2.LogChunk]:
+        if request.name != "decode-0":
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no log {request.name!r}; use one of: decode-0")
+        yield admin_pb2.LogChunk(data=f"the last {request.tail}\n".encode())
+        if request.follow:
+            yield admin_pb2.LogChunk(data=b"and more\n")
+
+    def WatchEvents(self, request: Any, context: Any) -> Iterator[admin_pb2.EventList]:
+        yield self.ListEvents(request, context)
+        event = admin_pb2.Event(sequence=3, at=time.time(), kind="worker", object="decode-0", reason="Drained")
+        yield admin_pb2.EventList(items=[event])
 
     def Drain(self, request: Any, context: Any) -> admin_pb2.WorkerInfo:
         worker = self._worker(request.worker, context)
