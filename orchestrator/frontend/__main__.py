@@ -22,6 +22,7 @@ from orchestrator.core.config import Cluster, parse
 from orchestrator.core.pulse import PulsePipe
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
 from orchestrator.frontend.auth import Gate, KeyFileError, Keyring
+from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
@@ -43,6 +44,9 @@ from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
 DRAIN_S = 5.0
 MAX_MESSAGE_BYTES = 16 << 20
+
+
+log = logging.getLogger(__name__)
 
 
 class PortTaken(Exception):
@@ -86,13 +90,6 @@ def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics, record
     )
 
 
-def api_keys(cluster: Cluster) -> frozenset[str]:
-    path = cluster.spec.security.api_keys_file
-    return (
-        frozenset(line.strip() for line in Path(path).read_text().splitlines() if line.strip()) if path else frozenset()
-    )
-
-
 async def start_grpc(
     config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate
 ) -> tuple[grpc.aio.Server, int, int]:
@@ -132,10 +129,11 @@ async def serve(config: FrontDoorConfig) -> None:
         max_body_bytes=cluster.spec.front_door.max_body_bytes,
         default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
     )
-    tiers, keys = {tier.name: tier for tier in cluster.spec.tiers}, api_keys(cluster)
-    app = make_app(dispatcher, text, limits=limits, metrics=metrics, api_keys=keys, tiers=tiers)
+    tiers = {tier.name: tier for tier in cluster.spec.tiers}
+    dispatcher.tiers = tiers
+    app = make_app(dispatcher, text, limits=limits, metrics=metrics, guard=HttpGuard(gate), tiers=tiers)
     try:
-        runner, http_port = await start_http(app, config.host, config.http_port, reuse_port=config.shared_ports)
+        http, http_port = await start_http(app, config.host, config.http_port, reuse_port=config.shared_ports)
     except OSError as error:
         raise PortTaken(
             f"HTTP port {config.http_port} on {config.host} is taken: free it or set frontDoor.httpPort"
@@ -158,12 +156,19 @@ async def serve(config: FrontDoorConfig) -> None:
     await asyncio.to_thread(store.put, "frontdoor", config.id, document)
     follower = asyncio.create_task(discovery.run())
     tier_follower = asyncio.create_task(follow_tiers(store, tiers))
-    stopped = asyncio.Event()
+    stopped, hurried = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (hurried if stopped.is_set() else stopped).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     print(json.dumps({"http_port": http_port, "grpc_port": grpc_port, "pid": os.getpid()}), flush=True)
     pulses = asyncio.create_task(PulsePipe.after_ready().run())
     await stopped.wait()
+    if config.shared_ports:
+        http.stop_listening()  # new connections go to the other front doors
+    await drain(dispatcher, cluster.spec.drain.budget_s, hurried)
     follower.cancel()
     tier_follower.cancel()
     await dispatcher.close()
@@ -172,10 +177,21 @@ async def serve(config: FrontDoorConfig) -> None:
     await discovery.close()
     await server.stop(grace=DRAIN_S)
     with contextlib.suppress(asyncio.CancelledError):
-        await runner.cleanup()
+        await http.close(DRAIN_S)
     await asyncio.to_thread(store.delete, "frontdoor", config.id)
     store.close()
     pulses.cancel()  # last: a long drain is no hang
+
+
+async def drain(dispatcher: Dispatcher, budget_s: float, hurried: asyncio.Event) -> None:
+    """Let running requests finish, for `budget_s` at most or until `hurried` (a second signal); new ones get 503."""
+    draining = asyncio.create_task(dispatcher.drain(budget_s))
+    second = asyncio.create_task(hurried.wait())
+    await asyncio.wait((draining, second), return_when=asyncio.FIRST_COMPLETED)
+    if not (draining.done() and draining.result()):
+        log.warning("%d requests are cut off", dispatcher.running)
+    for task in (draining, second):
+        task.cancel()
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from orchestrator.core.cluster import Role
+from orchestrator.core.config import Tier
 from orchestrator.core.decisions import Reason
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestState, RequestView
@@ -60,7 +61,6 @@ class Dispatcher:
         max_concurrent: int,
         max_queue: int,
         timeout_s: float,
-        ttft_slo_s: Mapping[str, float] | None = None,
         record: DecisionLog | None = None,
     ) -> None:
         self.model = model
@@ -80,13 +80,19 @@ class Dispatcher:
         self._pump_is_due = False
         self.gates = Gates(router, metrics)
         self._attempts = Attempts(router, self.workers, metrics, self.gates)
-        self._ttft_slo_s = ttft_slo_s or {}
+        self.tiers: Mapping[str, Tier] = {}
+        """Tiers by name; whoever follows the spec may replace them."""
         self._patience = Patience()
         self._budget = RetryBudget()
 
     @property
     def ready(self) -> bool:
         return self._idle is None and not self._closing and bool(self.router.view.accepts.any())
+
+    @property
+    def running(self) -> int:
+        """Requests that are not over."""
+        return len(self._flights)
 
     def requests(self) -> list[RequestRecord]:
         """Active requests and the last finished ones, oldest first."""
@@ -136,7 +142,8 @@ class Dispatcher:
 
     def _check_patience(self, submission: Submission) -> None:
         """Refuse at once what would not get its first token in time, so that those that are let in do."""
-        slo_s = submission.ttft_slo_s or self._ttft_slo_s.get(submission.tier)
+        tier = self.tiers.get(submission.tier)
+        slo_s = submission.ttft_slo_s if tier is None else submission.ttft_slo_s or tier.ttft_ms / 1000
         wait_s = self._patience.wait_s()
         if slo_s is not None and wait_s > slo_s:
             raise ServiceError(
