@@ -116,9 +116,9 @@ def metrics() -> Metrics:
 async def url(service: ScriptedService, text: TextModel, metrics: Metrics) -> AsyncIterator[str]:
     """The base address of a running server."""
     app = make_app(service, text, limits=Limits(max_body_bytes=65536), metrics=metrics, tiers={"interactive": None})
-    runner, port = await start_http(app, "127.0.0.1", 0)
+    server, port = await start_http(app, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{port}"
-    await runner.cleanup()
+    await server.close()
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ Tests of the APIs stop here; what is behind `TokenService` has tests of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from orchestrator.frontend.service import Delta, ModelInfo, ServiceError, Submission
+from orchestrator.frontend.service import Delta, ModelInfo, Running, ServiceError, Sink, Submission
 
 
 @dataclass
 class ScriptedService:
-    """Plays `deltas` to every submission, then raises `error` if there is one.
+    """Plays `deltas` to every submission, one per turn of the event loop, then `error` if there is one.
 
     `hold_after` deltas it waits until `release` is set. `refusal` is raised by `submit` itself.
     """
@@ -27,29 +26,55 @@ class ScriptedService:
     ready: bool = True
     submissions: list[Submission] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def submit(self, submission: Submission) -> AsyncIterator[Delta]:
+    def submit(self, submission: Submission, sink: Sink) -> Running:
         if self.refusal is not None:
             raise self.refusal
         self.submissions.append(submission)
-        return self._play(submission)
-
-    async def _play(self, submission: Submission) -> AsyncIterator[Delta]:
-        try:
-            for i, delta in enumerate(self.deltas):
-                if i == self.hold_after:
-                    await self.release.wait()
-                yield delta
-            if self.hold_after is not None and self.hold_after >= len(self.deltas):
-                await self.release.wait()
-            if self.error is not None:
-                raise self.error
-            self.completed.append(submission.request_id)
-        except (GeneratorExit, asyncio.CancelledError):
-            self.cancelled.append(submission.request_id)
-            raise
+        return ScriptedRun(self, submission.request_id, sink)
 
     def cancel(self, request_id: str) -> bool:
         return False
+
+
+class ScriptedRun:
+    """One request, played by a task."""
+
+    def __init__(self, service: ScriptedService, request_id: str, sink: Sink) -> None:
+        self._service = service
+        self._request_id = request_id
+        self._sink = sink
+        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(self._play())
+
+    async def _play(self) -> None:
+        service = self._service
+        for i, delta in enumerate(service.deltas):
+            if i == service.hold_after:
+                await service.release.wait()
+            if delta.finish is not None:
+                self._end(service.completed)
+            self._sink.put(delta)
+            await asyncio.sleep(0)
+        if service.hold_after is not None and service.hold_after >= len(service.deltas):
+            await service.release.wait()
+        if service.error is not None:
+            self._end([])
+            self._sink.put(service.error)
+
+    def _end(self, how: list[str]) -> None:
+        if self._task is not None:
+            self._task = None
+            how.append(self._request_id)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._end(self._service.cancelled)
+
+    def complete(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._end(self._service.stopped)

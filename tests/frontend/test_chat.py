@@ -22,7 +22,7 @@ async def test_whole(client: AsyncOpenAI, service: ScriptedService, script: Scri
     assert (choice.message.role, choice.message.content, choice.finish_reason) == ("assistant", SAID, "stop")
     assert answer.id.startswith("chatcmpl-") and answer.object == "chat.completion" and answer.system_fingerprint
     prompt = text.apply_chat_template(MESSAGES)
-    assert service.submissions[0].tokens == tuple(prompt)
+    assert service.submissions[0].tokens.tolist() == list(prompt)
     usage = answer.usage
     assert usage is not None and usage.prompt_tokens_details is not None
     said = len(text.encode(SAID)) + 1
@@ -127,7 +127,7 @@ async def test_stop_string(
     else:
         content, finish = answer.choices[0].message.content, answer.choices[0].finish_reason
     assert (content, finish) == ("one two thr", "stop")
-    assert service.cancelled and not service.completed
+    assert service.stopped and not service.completed
 
 
 async def test_error_before_first_token_has_a_status(client: AsyncOpenAI, service: ScriptedService) -> None:

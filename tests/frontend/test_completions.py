@@ -22,7 +22,7 @@ async def test_text_prompt(
     )
     assert (answer.choices[0].text, answer.choices[0].finish_reason) == (SAID, "stop")
     assert answer.id.startswith("cmpl-") and answer.object == "text_completion"
-    assert service.submissions[0].tokens == tuple(text.encode("count to"))
+    assert service.submissions[0].tokens.tolist() == list(text.encode("count to"))
     assert service.submissions[0].sampling.max_tokens == 20
 
 
@@ -31,7 +31,7 @@ async def test_token_prompt(client: AsyncOpenAI, service: ScriptedService, scrip
     service.deltas = script(SAID)
     answer = await client.completions.create(model="tiny", prompt=[[7, 8, 9]] if nested else [7, 8, 9])
     assert answer.usage is not None and answer.usage.prompt_tokens == 3
-    assert service.submissions[0].tokens == (7, 8, 9)
+    assert service.submissions[0].tokens.tolist() == [7, 8, 9]
 
 
 async def test_stream(client: AsyncOpenAI, service: ScriptedService, script: Script) -> None:

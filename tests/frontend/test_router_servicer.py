@@ -100,7 +100,7 @@ async def test_chat(stub: Any, service: ScriptedService, script: Script, text: T
     assert tokens == [t for d in service.deltas for t in d.tokens]
     assert [r.first_index for r in replies] == [d.first_index for d in service.deltas]
     prompt = text.apply_chat_template([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}])
-    assert service.submissions[0].tokens == tuple(prompt)
+    assert service.submissions[0].tokens.tolist() == list(prompt)
     usage = replies[-1].usage
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (len(prompt), len(tokens), 4)
     assert replies[-1].finish_reason == "stop" and {r.request_id for r in replies} == {"id-1"}
@@ -112,13 +112,14 @@ async def test_unset_sampling_fields(stub: Any, service: ScriptedService, script
         replies = [r async for r in stub.Generate(pb.GenerateRequest(token_ids=pb.TokenIds(ids=[5, 6, 7])))]
         assert replies[-1].finish_reason == "length"
     first, second = service.submissions
-    assert first.tokens == (5, 6, 7) and first.request_id != second.request_id
+    assert first.tokens.tolist() == [5, 6, 7] and first.request_id != second.request_id
     assert (first.sampling.max_tokens, first.sampling.top_p, first.sampling.temperature) == (MAX_LEN - 3, 1.0, 0.0)
     assert first.sampling.seed != second.sampling.seed and first.sampling.logprobs is None
 
 
 async def test_given_fields(stub: Any, service: ScriptedService, script: Script) -> None:
     service.deltas = script("one two three", logprobs=True)
+    service.hold_after = len(service.deltas) - 1
     sampling = worker_pb2.SamplingParameters(
         max_tokens=9, temperature=0.5, top_k=4, top_p=0.75, seed=11, stop_token_ids=[3], ignore_eos=True, logprobs=2
     )
@@ -133,7 +134,7 @@ async def test_given_fields(stub: Any, service: ScriptedService, script: Script)
     assert (s.max_tokens, s.temperature, s.top_k, s.top_p, s.seed, s.stop_token_ids, s.ignore_eos, s.logprobs) == (
         9, 0.5, 4, 0.75, 11, (3,), True, 2,
     )  # fmt: skip
-    await until(lambda: service.cancelled == [given.request_id])
+    await until(lambda: service.stopped == [given.request_id])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 
 from orchestrator.core.sampling import Finish
+from orchestrator.frontend.auth import Gate, Keyring
+from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.service import Cause, Delta, ServiceError
 from orchestrator.frontend.text import TextModel
@@ -94,14 +96,12 @@ async def test_client_gone_cancels(
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize(
     ("finish", "status", "code"),
-    [(Finish.CANCELLED, 499, "cancelled"), (Finish.ERROR, 500, "worker_failure"), (None, 500, "worker_failure")],
+    [(Finish.CANCELLED, 499, "cancelled"), (Finish.ERROR, 500, "worker_failure")],
 )
 async def test_requests_that_end_early(
-    url: str, service: ScriptedService, script: Script, first: int, finish: Finish | None, status: int, code: str
+    url: str, service: ScriptedService, script: Script, first: int, finish: Finish, status: int, code: str
 ) -> None:
-    service.deltas = script("one two")[:first]
-    if finish is not None:
-        service.deltas.append(Delta(first, (), (), finish))
+    service.deltas = [*script("one two")[:first], Delta(first, (), (), finish)]
     async with aiohttp.ClientSession() as session:
         async with session.post(f"{url}/v1/chat/completions", json=BODY) as response:
             assert (response.status, (await response.json())["error"]["code"]) == (status, code)
@@ -115,7 +115,8 @@ async def test_requests_that_end_early(
 async def test_an_internal_error_names_the_request(
     url: str, service: ScriptedService, script: Script, metrics: Metrics, stream: bool
 ) -> None:
-    service.deltas = [*script("one two")[:1], Delta(1, (10**9,))]
+    finish = None if stream else Finish.LENGTH
+    service.deltas = [*script("one two")[:1], Delta(1, (10**9,), finish=finish)]
     async with aiohttp.ClientSession() as session:
         body, headers = BODY | {"stream": stream}, {"X-Request-Id": "lost"}
         async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as response:
@@ -123,14 +124,14 @@ async def test_an_internal_error_names_the_request(
             last = (await response.text()).strip().splitlines()[-1]
             error = json.loads(last.removeprefix("data: "))["error"]
             assert error["code"] == "internal_error" and "lost" in error["message"]
-    assert service.cancelled == ["lost"]
+    assert service.cancelled == (["lost"] if stream else [])
     assert b'outcome="failed",reason="internal"} 1.0' in metrics.render()
 
 
 async def test_api_keys(service: ScriptedService, text: TextModel, script: Script) -> None:
     service.deltas = script("one")
-    app = make_app(service, text, limits=Limits(), metrics=Metrics(), api_keys=frozenset({"secret"}))
-    runner, port = await start_http(app, "127.0.0.1", 0)
+    app = make_app(service, text, limits=Limits(), metrics=Metrics(), guard=HttpGuard(Gate(Keyring(None, "secret"))))
+    server, port = await start_http(app, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{port}"
     try:
         async with aiohttp.ClientSession() as session:
@@ -144,7 +145,7 @@ async def test_api_keys(service: ScriptedService, text: TextModel, script: Scrip
             async with session.get(f"{url}/health") as response:
                 assert response.status == 200
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 async def test_probes(url: str, service: ScriptedService) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.frontend.auth.api_key import KeyRole
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/healthz", "/ready"})
 METRICS_PATH = "/metrics"
 OPEN_SERVICES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 USER_SERVICE = "/pd.v1.Router/"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
+import orjson
+
 from orchestrator.core.sampling import Finish
+from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Assembler, Piece, TextModel, TextToken
 
 
@@ -22,8 +26,7 @@ class Identity:
 
     @classmethod
     def of(cls, request_id: str, model: str) -> Identity:
-        digest = hashlib.blake2b(model.encode(), digest_size=6).hexdigest()
-        return cls(request_id, model, int(time.time()), f"fp_{digest}")
+        return cls(request_id, model, int(time.time()), _fingerprint(model))
 
     def head(self, prefix: str, kind: str) -> dict[str, Any]:
         return {
@@ -36,19 +39,38 @@ class Identity:
 
 
 class Renderer(Protocol):
-    """One API's form of an answer."""
+    """One API's form of an answer.
+
+    `frame` is what stands before and after the JSON string of a piece of text in mid-stream, where such an event holds nothing
+    else that changes: a token is then sent without calling `chunk`. None where there is no such form.
+    """
+
+    frame: tuple[bytes, bytes] | None
 
     def chunk(self, piece: Piece, first: bool) -> bytes:
         """Server-sent events for a piece; empty when there is nothing to show yet."""
 
-    def usage_chunk(self, usage: dict[str, Any]) -> bytes:
-        """The event with the token counts."""
+    def last(self, usage: dict[str, Any]) -> bytes:
+        """The events after the last piece."""
+
+    def failure(self, error: ApiError) -> bytes:
+        """The last event of a stream that fails half way."""
 
     def whole(self, text: str, tokens: list[TextToken], finish: Finish, usage: dict[str, Any]) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
 
 
 DONE = b"data: [DONE]\n\n"
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(model: str) -> str:
+    return f"fp_{hashlib.blake2b(model.encode(), digest_size=6).hexdigest()}"
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """A server-sent event with `value` as JSON."""
+    return b"data: %b\n\n" % orjson.dumps(value)
 
 
 def usage_of(prompt_tokens: int, assembler: Assembler) -> dict[str, Any]:

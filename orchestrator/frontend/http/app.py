@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from aiohttp import web
-
-from orchestrator.frontend.http.api_keys import ApiKeys
+from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.generation import GenerationApi
 from orchestrator.frontend.http.limits import Limits
-from orchestrator.frontend.http.middleware import add_request_id, envelope
 from orchestrator.frontend.http.models import ModelsApi
 from orchestrator.frontend.http.probes import Probes
+from orchestrator.frontend.http.server import App, Bounds, Caller, Request
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
 
-_SHUTDOWN_S = 5.0
+_APIS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 
 
 def make_app(
@@ -25,40 +23,29 @@ def make_app(
     *,
     limits: Limits,
     metrics: Metrics,
-    api_keys: frozenset[str] = frozenset(),
     tiers: Mapping[str, object] | None = None,
-) -> web.Application:
+    guard: Callable[[Request], Caller | None] | None = None,
+) -> App:
     """The OpenAI-compatible API over `service`.
 
-    `tiers` holds the names that clients may choose besides `limits.default_tier`. With `api_keys`, everything under /v1/ needs one
-    of them. Run it with `start_http`, which cancels a handler when its client goes away.
+    `tiers` holds the names that clients may choose besides `limits.default_tier`. `guard` says who may call (see App and
+    orchestrator.frontend.auth); without one, everybody may. Run it with `start_http`.
     """
-    app = web.Application(client_max_size=limits.max_body_bytes, middlewares=[envelope(ApiKeys(api_keys))])
-    app.on_response_prepare.append(add_request_id)
+    app = App(Bounds(max_body_bytes=limits.max_body_bytes))
     generation = GenerationApi(service, text, limits, metrics, tiers or {})
     models, probes = ModelsApi(service), Probes(service, metrics)
-    app.router.add_post("/v1/chat/completions", generation.chat)
-    app.router.add_post("/v1/completions", generation.completions)
-    app.router.add_get("/v1/models", models.list)
-    app.router.add_get("/v1/models/{id:.+}", models.get)
-    app.router.add_get("/health", probes.health)
-    app.router.add_get("/ready", probes.ready)
-    app.router.add_get("/metrics", probes.metrics)
+    app.post("/v1/chat/completions", generation.chat)
+    app.post("/v1/completions", generation.completions)
+    app.get("/v1/models", models.list)
+    app.get("/v1/models/{id}", models.get)
+    app.get("/health", probes.health)
+    app.get("/healthz", probes.health)
+    app.get("/ready", probes.ready)
+    app.get("/metrics", probes.metrics)
+
+    def on_refusal(request: Request, error: ApiError) -> None:
+        metrics.reject(_APIS.get(request.path, "other"), error.code)
+
+    app.guard = guard
+    app.on_refusal = on_refusal
     return app
-
-
-async def start_http(
-    app: web.Application, host: str, port: int, *, reuse_port: bool = False
-) -> tuple[web.AppRunner, int]:
-    """Serve `app`; returns the runner (`cleanup` ends it) and the port, which is a free one where `port` is 0.
-
-    Raises OSError if the address cannot be had. With `reuse_port` several processes share a port.
-    """
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, reuse_port=reuse_port or None).start()
-    except BaseException:
-        await runner.cleanup()
-        raise
-    return runner, int(runner.addresses[0][1])

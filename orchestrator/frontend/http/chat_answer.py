@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import Identity, finite, token_text
+from orchestrator.frontend.http.answer import DONE, Identity, event, finite, token_text
+from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextModel, TextToken
 
 
@@ -18,24 +20,31 @@ class ChatAnswer:
         self._identity = identity
         self._text = text
         self._logprobs = logprobs
-        head = json.dumps(identity.head("chatcmpl", "chat.completion.chunk"))[:-1]
-        self._open = f'data: {head}, "choices": [{{"index": 0, "delta": '
-        self._close = ', "usage": null}\n\n' if include_usage else "}\n\n"
+        self._include_usage = include_usage
+        head = orjson.dumps(identity.head("chatcmpl", "chat.completion.chunk"))[:-1]
+        self._open = b'data: %b,"choices":[{"index":0,"delta":' % head
+        self._close = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        after = b'},"logprobs":null,"finish_reason":null}]' + self._close
+        self.frame = None if logprobs else (self._open + b'{"content":', after)
 
     def chunk(self, piece: Piece, first: bool) -> bytes:
         events = []
         if first:
-            events.append(self._event('{"role": "assistant", "content": ""}', "null", "null"))
+            events.append(self._event(b'{"role":"assistant","content":""}', b"null", b"null"))
         if piece.text or piece.text_tokens:
-            logprobs = json.dumps(self._content(piece.text_tokens)) if self._logprobs else "null"
-            events.append(self._event(f'{{"content": {json.dumps(piece.text)}}}', logprobs, "null"))
+            logprobs = orjson.dumps(self._content(piece.text_tokens)) if self._logprobs else b"null"
+            events.append(self._event(b'{"content":%b}' % orjson.dumps(piece.text), logprobs, b"null"))
         if piece.finish is not None:
-            events.append(self._event("{}", "null", f'"{piece.finish}"'))
-        return "".join(events).encode()
+            events.append(self._event(b"{}", b"null", b'"%b"' % piece.finish.encode()))
+        return b"".join(events)
 
-    def usage_chunk(self, usage: dict[str, Any]) -> bytes:
-        head = self._identity.head("chatcmpl", "chat.completion.chunk")
-        return f"data: {json.dumps(head | {'choices': [], 'usage': usage})}\n\n".encode()
+    def last(self, usage: dict[str, Any]) -> bytes:
+        if not self._include_usage:
+            return DONE
+        return event(self._identity.head("chatcmpl", "chat.completion.chunk") | {"choices": [], "usage": usage}) + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        return error.event()
 
     def whole(self, text: str, tokens: list[TextToken], finish: Finish, usage: dict[str, Any]) -> dict[str, Any]:
         choice = {
@@ -46,8 +55,8 @@ class ChatAnswer:
         }
         return self._identity.head("chatcmpl", "chat.completion") | {"choices": [choice], "usage": usage}
 
-    def _event(self, delta: str, logprobs: str, finish: str) -> str:
-        return f'{self._open}{delta}, "logprobs": {logprobs}, "finish_reason": {finish}}}]{self._close}'
+    def _event(self, delta: bytes, logprobs: bytes, finish: bytes) -> bytes:
+        return b'%b%b,"logprobs":%b,"finish_reason":%b}]%b' % (self._open, delta, logprobs, finish, self._close)
 
     def _content(self, tokens: Sequence[TextToken]) -> dict[str, Any]:
         entries = []

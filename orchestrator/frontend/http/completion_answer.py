@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import Identity, finite, token_text
+from orchestrator.frontend.http.answer import DONE, Identity, event, finite, token_text
+from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextModel, TextToken
 
 
@@ -18,23 +20,28 @@ class CompletionAnswer:
         self._identity = identity
         self._text = text
         self._logprobs = logprobs
-        head = json.dumps(identity.head("cmpl", "text_completion"))[:-1]
-        self._open = f'data: {head}, "choices": [{{"index": 0, "text": '
-        self._close = ', "usage": null}\n\n' if include_usage else "}\n\n"
+        self._include_usage = include_usage
+        head = orjson.dumps(identity.head("cmpl", "text_completion"))[:-1]
+        self._open = b'data: %b,"choices":[{"index":0,"text":' % head
+        self._close = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        after = b',"logprobs":null,"finish_reason":null}]' + self._close
+        self.frame = None if logprobs else (self._open, after)
 
     def chunk(self, piece: Piece, first: bool) -> bytes:
         if not (piece.text or piece.text_tokens or piece.finish or first):
             return b""
-        logprobs = json.dumps(self._lists(piece.text_tokens)) if self._logprobs and piece.text_tokens else "null"
-        finish = "null" if piece.finish is None else f'"{piece.finish}"'
-        event = (
-            f'{self._open}{json.dumps(piece.text)}, "logprobs": {logprobs}, "finish_reason": {finish}}}]{self._close}'
-        )
-        return event.encode()
+        logprobs = orjson.dumps(self._lists(piece.text_tokens)) if self._logprobs and piece.text_tokens else b"null"
+        finish = b"null" if piece.finish is None else b'"%b"' % piece.finish.encode()
+        text = orjson.dumps(piece.text)
+        return b'%b%b,"logprobs":%b,"finish_reason":%b}]%b' % (self._open, text, logprobs, finish, self._close)
 
-    def usage_chunk(self, usage: dict[str, Any]) -> bytes:
-        head = self._identity.head("cmpl", "text_completion")
-        return f"data: {json.dumps(head | {'choices': [], 'usage': usage})}\n\n".encode()
+    def last(self, usage: dict[str, Any]) -> bytes:
+        if not self._include_usage:
+            return DONE
+        return event(self._identity.head("cmpl", "text_completion") | {"choices": [], "usage": usage}) + DONE
+
+    def failure(self, error: ApiError) -> bytes:
+        return error.event()
 
     def whole(self, text: str, tokens: list[TextToken], finish: Finish, usage: dict[str, Any]) -> dict[str, Any]:
         choice = {

@@ -16,7 +16,7 @@ _FIELDS = options.FIELDS | LABELS | COMPLETION_UNSUPPORTED.keys() | {"prompt"}
 
 
 def read_completion(body: dict[str, Any], model: ModelInfo, limits: Limits) -> tuple[str | list[int], Options]:
-    """The prompt as text or as token ids, and options; raises InvalidRequest."""
+    """The prompt as text or as a list that `token_array` checks, and options; raises InvalidRequest."""
     fields = Fields(body)
     fields.refuse_unknown(_FIELDS)
     refuse_unsupported(fields, COMPLETION_UNSUPPORTED)
@@ -34,6 +34,6 @@ def _prompt(fields: Fields) -> str | list[int]:
         value = value[0]
     if isinstance(value, str):
         return fields.clean("prompt", value)
-    if not isinstance(value, list) or any(type(token) is not int for token in value):
+    if not isinstance(value, list):
         raise fields.wrong("prompt", value, "a string or a list of token ids")
     return value

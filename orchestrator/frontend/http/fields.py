@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from orchestrator.frontend.text import InvalidRequest
@@ -42,11 +42,17 @@ class Fields:
     def name(self, field: str) -> str:
         return f"{self._path}{field}"
 
+    def has_any(self, names: Set[str]) -> bool:
+        """A field of `names` is present."""
+        return not names.isdisjoint(self._values)
+
     def get(self, field: str) -> Any:
         return self._values.get(field)
 
-    def refuse_unknown(self, known: Collection[str]) -> None:
+    def refuse_unknown(self, known: Set[str]) -> None:
         """Raise for the first field outside `known`, with the nearest name that exists."""
+        if self._values.keys() <= known:
+            return
         for field in self._values:
             if field not in known:
                 field = field[:_SHOWN_CHARS]  # a client may send a name of any length, and comparing names is slow

@@ -1,45 +1,27 @@
-"""Request headers: identity and service level."""
+"""Request headers: service level."""
 
 from __future__ import annotations
 
 import math
-import re
-import secrets
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from orchestrator.frontend.http.errors import ApiError
+from orchestrator.frontend.http.server import Headers
+from orchestrator.frontend.http.server.request import new_request_id, valid_request_id
 
-REQUEST_ID = web.RequestKey("request_id", str)
-REQUEST_ID_HEADER = "X-Request-Id"
+__all__ = ["TIER_HEADER", "new_request_id", "slo_s", "tier", "valid_request_id"]
+
 TIER_HEADER = "x-llm-d-inference-objective"
 _TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 _TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def valid_request_id(value: str) -> bool:
-    """Whether a client's request id can be used as it is: 1 to 128 letters, digits, dots, underscores, dashes."""
-    return _REQUEST_ID.fullmatch(value) is not None
-
-
-def new_request_id() -> str:
-    return secrets.token_hex(12)
-
-
-def request_id(headers: Mapping[str, str]) -> str:
-    """The client's id if it is well formed, else a new one."""
-    given = headers.get(REQUEST_ID_HEADER, "")
-    return given if valid_request_id(given) else new_request_id()
-
-
-def slo_s(headers: Mapping[str, str]) -> tuple[float | None, float | None]:
+def slo_s(headers: Headers) -> tuple[float | None, float | None]:
     """TTFT and TPOT goals in seconds, None where the tier decides; raises ApiError 400."""
     return _goal_s(headers, _TTFT_HEADERS), _goal_s(headers, _TPOT_HEADERS)
 
 
-def tier(headers: Mapping[str, str], tiers: Mapping[str, object], default: str) -> str:
+def tier(headers: Headers, tiers: Mapping[str, object], default: str) -> str:
     """The tier that the client chose, or the default; raises ApiError 400 for one that the cluster does not have."""
     chosen = headers.get(TIER_HEADER)
     if chosen is None or chosen == default:
@@ -52,7 +34,7 @@ def tier(headers: Mapping[str, str], tiers: Mapping[str, object], default: str) 
     return chosen
 
 
-def _goal_s(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
+def _goal_s(headers: Headers, names: tuple[str, ...]) -> float | None:
     for name in names:
         text = headers.get(name)
         if text is None:

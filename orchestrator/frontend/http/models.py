@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from aiohttp import web
+import orjson
 
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.fields import describe
+from orchestrator.frontend.http.server import Request, Response
 from orchestrator.frontend.service import ModelInfo, TokenService
 
 
@@ -22,13 +22,13 @@ class ModelsApi:
         self._service = service
         self._created_s = int(time.time())
 
-    async def list(self, _: web.Request) -> web.Response:
-        return _json({"object": "list", "data": [self._card()]})
+    def list(self, _: Request) -> Response:
+        return Response.json({"object": "list", "data": [self._card()]})
 
-    async def get(self, request: web.Request) -> web.Response:
-        if request.match_info["id"] != self._service.model.name:
-            raise _not_found(request.match_info["id"], self._service.model)
-        return _json(self._card())
+    def get(self, request: Request) -> Response:
+        if request.parameters["id"] != self._service.model.name:
+            raise _not_found(request.parameters["id"], self._service.model)
+        return Response.json(self._card())
 
     def _card(self) -> dict[str, Any]:
         model = self._service.model
@@ -46,10 +46,10 @@ def check_model(body: Mapping[str, Any], model: ModelInfo) -> None:
     """Raise ApiError unless the body asks for the served model."""
     name = body.get("model")
     if name is None:
-        raise ApiError(400, f"'model' is missing: send \"model\": {json.dumps(model.name)}.", "missing_field", "model")
+        raise ApiError(400, f"'model' is missing: send \"model\": {_quoted(model.name)}.", "missing_field", "model")
     if not isinstance(name, str):
         raise ApiError(
-            400, f"'model' is {describe(name)}: send the string {json.dumps(model.name)}.", "invalid_type", "model"
+            400, f"'model' is {describe(name)}: send the string {_quoted(model.name)}.", "invalid_type", "model"
         )
     if name != model.name:
         raise _not_found(name, model)
@@ -61,5 +61,5 @@ def _not_found(name: str, model: ModelInfo) -> ApiError:
     return ApiError(404, f"There is no model {name!r} here: {near} {model.name!r}.", "model_not_found", "model")
 
 
-def _json(body: dict[str, Any]) -> web.Response:
-    return web.Response(text=json.dumps(body), content_type="application/json")
+def _quoted(name: str) -> str:
+    return orjson.dumps(name).decode()

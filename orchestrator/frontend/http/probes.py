@@ -1,9 +1,8 @@
-"""GET /health (this process lives), /ready (a request could be routed), /metrics."""
+"""GET /health and /healthz (this process lives), /ready (a request could be routed), /metrics."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
+from orchestrator.frontend.http.server import Request, Response
 from orchestrator.frontend.service import TokenService
 from orchestrator.observability import Metrics
 from orchestrator.observability.metrics import CONTENT_TYPE
@@ -16,13 +15,13 @@ class Probes:
         self._service = service
         self._metrics = metrics
 
-    async def health(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+    def health(self, _: Request) -> Response:
+        return Response.json({"status": "ok"})
 
-    async def ready(self, _: web.Request) -> web.Response:
+    def ready(self, _: Request) -> Response:
         if self._service.ready:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "no worker is ready"}, status=503, headers={"Retry-After": "1"})
+            return Response.json({"status": "ready"})
+        return Response.json({"status": "no worker is ready"}, 503, {"Retry-After": "1"})
 
-    async def metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+    def metrics(self, _: Request) -> Response:
+        return Response(self._metrics.render(), content_type=CONTENT_TYPE)

@@ -57,6 +57,8 @@ COMPLETION_UNSUPPORTED = _COMMON | _COMPLETION
 
 def refuse_unsupported(fields: Fields, table: dict[str, tuple[tuple[object, ...], str]]) -> None:
     """Raise InvalidRequest for a field of `table` that has any value but null or a neutral one."""
+    if not fields.has_any(table.keys()):
+        return
     for field, (neutral, remedy) in table.items():
         value = fields.get(field)
         if value is None or any(value == n and isinstance(value, bool) == isinstance(n, bool) for n in neutral):

@@ -55,6 +55,21 @@ class Assembler:
     def stopped(self) -> bool:
         return self._stops.stopped
 
+    @property
+    def per_token(self) -> bool:
+        """Tokens must be looked at one by one: for stop strings, or to report log-probabilities."""
+        return self._per_token
+
+    def quick(self, token: int) -> bytes | None:
+        """`push` of a delta with this token alone, as a JSON string of its text.
+
+        None, and nothing has happened, where that takes a closer look. Not for requests that are looked at `per_token`.
+        """
+        text = self._detokenizer.quick(token)
+        if text is not None:
+            self.completion_tokens += 1
+        return text
+
     def push(self, delta: Delta) -> Piece:
         """The piece that follows from `delta`."""
         self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)

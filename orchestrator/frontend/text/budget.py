@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
+import random
+from array import array
 from collections.abc import Sequence
+
+import numpy as np
 
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text.problem import InvalidRequest
 
 SEED_BITS = 63
+_SEEDS = random.Random()  # seeded by the operating system
 
 
 def draw_seed() -> int:
     """A seed for a request that brings none, so that every worker continues it the same way."""
-    return secrets.randbits(SEED_BITS)
+    return _SEEDS.getrandbits(SEED_BITS)
 
 
 def check_prompt(tokens: Sequence[int], model: ModelInfo, param: str) -> None:
@@ -25,6 +29,30 @@ def check_prompt(tokens: Sequence[int], model: ModelInfo, param: str) -> None:
         raise InvalidRequest(
             f"Token id {wrong} is outside the vocabulary: use ids from 0 to {model.vocab_size - 1}.", param
         )
+
+
+def token_array(tokens: Sequence[int], model: ModelInfo, param: str) -> array[int]:
+    """A prompt for a Submission; raises InvalidRequest for one that is empty or holds anything but ids of the vocabulary."""
+    try:
+        found = array("I", tokens)
+    except (TypeError, OverflowError):
+        if any(type(token) is not int for token in tokens):
+            raise _not_ids(param) from None
+        check_prompt(tokens, model, param)
+        raise
+    if not found:
+        raise InvalidRequest("The prompt has no tokens: send at least one.", param)
+    values = np.frombuffer(found, np.uint32)
+    if values.max() >= model.vocab_size:
+        check_prompt(tokens, model, param)
+    # `array` takes true for 1.
+    if values.min() <= 1 and any(type(token) is not int for token in tokens):
+        raise _not_ids(param)
+    return found
+
+
+def _not_ids(param: str) -> InvalidRequest:
+    return InvalidRequest(f"{param!r} is a list: send a string or a list of token ids.", param, "invalid_type")
 
 
 def output_budget(prompt_tokens: int, requested: int | None, model: ModelInfo, prompt_param: str, param: str) -> int:

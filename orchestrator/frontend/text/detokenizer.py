@@ -6,7 +6,10 @@ import codecs
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+import orjson
 from tokenizers import Tokenizer
+
+from orchestrator.frontend.text.vocabulary import Vocabulary
 
 _REPLACEMENT = "\ufffd"
 # A character has at most four bytes, so a longer run of replacement characters is text and not a half character.
@@ -19,25 +22,48 @@ class Detokenizer(Protocol):
     def push(self, tokens: Sequence[int]) -> str:
         """The text that became certain with these tokens."""
 
+    def quick(self, token: int) -> bytes | None:
+        """`push` of one token as a JSON string, if that is known without decoding; None, and nothing has happened, if not."""
+
     def finish(self) -> str:
         """What was held back; bytes that never became a character appear as U+FFFD."""
 
 
 class ByteDetokenizer:
-    """For byte-level BPE: token bytes through an incremental UTF-8 decoder."""
+    """For byte-level BPE: token bytes, decoded as far as they are whole characters."""
 
-    def __init__(self, text_bytes: Sequence[bytes]) -> None:
-        self._text_bytes = text_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._text_bytes = vocabulary.text_bytes
+        self._whole = vocabulary.whole
+        self._rest = b""
+
+    def quick(self, token: int) -> bytes | None:
+        if self._rest:
+            return None
+        found = self._whole.get(token)
+        return self._learn(token) if found is None else found or None
+
+    def _learn(self, token: int) -> bytes | None:
+        """Remember the JSON string of a token of whole characters; empty for every other."""
+        try:
+            text = self._text_bytes[token].decode()
+        except UnicodeDecodeError:
+            text = ""
+        self._whole[token] = orjson.dumps(text) if text else b""
+        return self._whole[token] or None
 
     def push(self, tokens: Sequence[int]) -> str:
         text_bytes = self._text_bytes
-        if len(tokens) == 1:
-            return self._decoder.decode(text_bytes[tokens[0]])
-        return self._decoder.decode(b"".join([text_bytes[t] for t in tokens]))
+        data = text_bytes[tokens[0]] if len(tokens) == 1 else b"".join([text_bytes[t] for t in tokens])
+        if self._rest:
+            data = self._rest + data
+        text, used = codecs.utf_8_decode(data, "replace", False)
+        self._rest = data[used:]
+        return text
 
     def finish(self) -> str:
-        return self._decoder.decode(b"", final=True)
+        rest, self._rest = self._rest, b""
+        return rest.decode("utf-8", "replace")
 
 
 class WindowDetokenizer:
@@ -51,6 +77,9 @@ class WindowDetokenizer:
         self._special = special
         self._context: list[int] = []
         self._held: list[int] = []
+
+    def quick(self, token: int) -> bytes | None:
+        return None
 
     def push(self, tokens: Sequence[int]) -> str:
         return "".join([self._push_one(token) for token in tokens])

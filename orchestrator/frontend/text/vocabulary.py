@@ -41,6 +41,8 @@ class Vocabulary:
                 self.token_bytes[token] = self._bytes(text, alphabet)
         # What a client is shown: special tokens have bytes, but are no part of the text.
         self.text_bytes = [b"" if i in self.special else b for i, b in enumerate(self.token_bytes)]
+        # JSON strings of tokens that are whole characters, filled as they come; empty for the others.
+        self.whole: dict[int, bytes] = {}
 
     def _bytes(self, text: str, alphabet: dict[str, int]) -> bytes:
         if self.byte_level:
