@@ -65,7 +65,7 @@ class Controller:
         self._prewarmer = Prewarmer()
         self._decisions = Decisions(self._store)
         self._warm = 0
-        self._ticks = 0
+        self._ticks = self._turns = 0
         self._described = 0
         self._failure = ""
         self._spec: tuple[Document, Cluster] | None = None
@@ -75,7 +75,7 @@ class Controller:
         self._thread.start()
 
     def status(self) -> dict[str, Any]:
-        """`pid`, `run_dir`, `ticks` done, `workers_described`, and `failure`, what the last tick stumbled over.
+        """`pid`, `run_dir`, `ticks` done of `turns` begun, `workers_described`, and `failure`, what the last tick stumbled over.
 
         `pairs_warm` of `pairs_wanted` transport pairs among the described workers are warm.
         """
@@ -83,6 +83,7 @@ class Controller:
             "pid": os.getpid(),
             "run_dir": self._run_dir,
             "ticks": self._ticks,
+            "turns": self._turns,
             "workers_described": self._described,
             "pairs_warm": self._prewarmer.warm,
             "pairs_wanted": self._prewarmer.wanted,
@@ -110,6 +111,7 @@ class Controller:
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK_S):
+            self._turns += 1
             try:
                 self._tick()
                 self._ticks += 1

@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Protocol
 
+from orchestrator.control.budget import drain_budget_s
 from orchestrator.control.checks import check_model, check_ports
 from orchestrator.control.frontdoors import FrontDoors
-from orchestrator.control.leftovers import end_actors, end_leftovers
-from orchestrator.control.names import NAMESPACE, controller_name
+from orchestrator.control.leftovers import end_leftovers
 from orchestrator.control.problem import StartError
-from orchestrator.control.ray_runtime import RayRuntime, start_ray
+from orchestrator.control.ray_process import RayProcess
 from orchestrator.control.rundir import DESIRED, RunDirectory
 from orchestrator.control.signals import Interrupted, StopSignal
+from orchestrator.control.startup import wait_for_pairs, wait_for_workers, wait_until_routable
 from orchestrator.core.config import Cluster, dump
 from orchestrator.state import Store, StoreError, open_store
 from workers.host import OWNER
@@ -52,28 +51,17 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
         doors = FrontDoors(cluster, run_dir, store, store_url)
         # Ray and the front doors take seconds to start, and need each other only later.
         serving = ThreadPoolExecutor(1).submit(doors.start)
+        ray = RayProcess(cluster, run_dir, store, store_url, reporter.say, lambda: _rewrite(run_dir, ray))
         try:
-            with _ray(cluster, reporter, stop) as runtime:
-                _serve(cluster, run_dir, reporter, stop, runtime, store_url, store, doors, serving)
+            _serve(cluster, run_dir, reporter, stop, ray, store_url, store, doors, serving)
         finally:
             stop.starting = False
-            doors.stop(DOORS_GRACE_S)
+            doors.stop(drain_budget_s(store) + DOORS_GRACE_S, stop.now)
+            ray.stop()
             del os.environ[OWNER]
             run_dir.cluster_file.unlink(missing_ok=True)
             store.close()
             end_leftovers(run_dir)
-
-
-@contextmanager
-def _ray(cluster: Cluster, reporter: Reporter, stop: StopSignal) -> Iterator[RayRuntime]:
-    reporter.say("ray: starting" if cluster.spec.ray.address == "local" else f"ray: joining {cluster.spec.ray.address}")
-    runtime = start_ray(cluster)
-    try:
-        stop.install()
-        yield runtime
-    finally:
-        stop.starting = False
-        runtime.stop()
 
 
 def _serve(
@@ -81,59 +69,52 @@ def _serve(
     run_dir: RunDirectory,
     reporter: Reporter,
     stop: StopSignal,
-    runtime: RayRuntime,
+    ray: RayProcess,
     store_url: str,
     store: Store,
     doors: FrontDoors,
     serving: Future[None],
 ) -> None:
-    import ray
+    address = cluster.spec.ray.address
+    reporter.say("ray: starting" if address == "local" else f"ray: joining {address}")
+    ray.start()
+    ray.wait_ready()
+    serving.result()
+    host = cluster.spec.front_door.host
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    scheme = "https" if cluster.spec.security.tls.enabled else "http"
+    http_url, grpc_address = f"{scheme}://{shown}:{doors.http_port}", f"{shown}:{doors.grpc_port}"
+    reporter.say(f"front door: serving at {http_url} and {grpc_address}")
+    wait_for_workers(cluster, run_dir, store, ray.resources, reporter.say)
+    wait_for_pairs(ray.status, sum(pool.count for pool in cluster.spec.pools), reporter.say)
+    wait_until_routable(http_url, reporter.say)
+    description = {
+        "name": cluster.name,
+        "http_url": http_url,
+        "grpc_address": grpc_address,
+        "url": http_url,
+        "grpc": grpc_address,
+        "pid": os.getpid(),
+        **_ray_of(ray),
+        "store_url": store_url,
+        "run_dir": str(run_dir.path),
+        "started_at": time.time(),
+    }
+    run_dir.write_cluster(description)
+    reporter.ready(description)
+    stop.wait()
+    if not stop.now.is_set():
+        reporter.say(f"stopping: requests have {drain_budget_s(store):g} s to finish; Ctrl-C again stops at once")
 
-    from orchestrator.control.controller import Controller
-    from orchestrator.control.startup import wait_for_pairs, wait_for_workers, wait_until_routable
 
-    _end_predecessor(cluster, run_dir)
-    try:
-        options = {
-            "name": controller_name(cluster.name),
-            "namespace": NAMESPACE,
-            "lifetime": "detached",
-            "max_restarts": -1,
-            "max_concurrency": 4,
-            "num_cpus": 0,
-        }
-        actor = ray.remote(Controller).options(**options)
-        controller = actor.remote(cluster.name, store_url, str(run_dir.path))
-        serving.result()
-        host = cluster.spec.front_door.host
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        scheme = "https" if cluster.spec.security.tls.enabled else "http"
-        http_url, grpc_address = f"{scheme}://{shown}:{doors.http_port}", f"{shown}:{doors.grpc_port}"
-        reporter.say(f"front door: serving at {http_url} and {grpc_address}")
-        wait_for_workers(cluster, run_dir, store, reporter.say)
-        wait_for_pairs(controller, sum(pool.count for pool in cluster.spec.pools), reporter.say)
-        wait_until_routable(http_url, reporter.say)
-        description = {
-            "name": cluster.name,
-            "http_url": http_url,
-            "grpc_address": grpc_address,
-            "url": http_url,
-            "grpc": grpc_address,
-            "pid": os.getpid(),
-            "ray_address": runtime.address,
-            "ray_directory": str(runtime.directory or ""),
-            "store_url": store_url,
-            "run_dir": str(run_dir.path),
-            "started_at": time.time(),
-        }
-        run_dir.write_cluster(description)
-        reporter.ready(description)
-        stop.wait()
-        reporter.say("stopping")
-    finally:
-        stop.starting = False
-        doors.stop(DOORS_GRACE_S)
-        end_actors(cluster.name)
+def _ray_of(ray: RayProcess) -> dict[str, Any]:
+    return {"ray_address": ray.address, "ray_directory": str(ray.directory or "")}
+
+
+def _rewrite(run_dir: RunDirectory, ray: RayProcess) -> None:
+    """Another Ray than before: say so where others look for it."""
+    if description := run_dir.read_cluster():
+        run_dir.write_cluster(description | _ray_of(ray))
 
 
 def _fresh_store(cluster: Cluster, store_url: str) -> Store:
@@ -147,24 +128,3 @@ def _fresh_store(cluster: Cluster, store_url: str) -> Store:
     except StoreError as error:
         raise StartError(f"the state store cannot be used: {error}", "check spec.state") from error
     return store
-
-
-def _end_predecessor(cluster: Cluster, run_dir: RunDirectory) -> None:
-    """A joined Ray may still run a controller of this name: ours if its launcher was killed, else somebody's."""
-    import ray
-
-    try:
-        controller = ray.get_actor(controller_name(cluster.name), namespace=NAMESPACE)
-    except ValueError:
-        return
-    try:
-        status: Any = ray.get(controller.status.remote(), timeout=10)
-        other = status["run_dir"]
-    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-        other = None
-    if other != str(run_dir.path):
-        raise StartError(
-            f"a cluster called {cluster.name!r} runs on this Ray already" + (f", from {other}" if other else ""),
-            "choose another --name, or stop it with `pdctl down --run-dir`",
-        )
-    end_actors(cluster.name)

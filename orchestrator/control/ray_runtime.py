@@ -44,10 +44,15 @@ class RayRuntime:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def start_ray(cluster: Cluster) -> RayRuntime:
-    """Start or join Ray as `spec.ray.address` says; raises StartError with a remedy."""
+def start_ray(cluster: Cluster, directory: Path | None = None) -> RayRuntime:
+    """Start or join Ray as `spec.ray.address` says; raises StartError with a remedy.
+
+    A private Ray keeps its files in `directory`, whose path must be short (Unix sockets below it may have 107 characters).
+    """
     address = cluster.spec.ray.address
-    return _start(cluster) if address == "local" else join_ray(address)
+    if address != "local":
+        return join_ray(address)
+    return _start(cluster, directory or Path(tempfile.mkdtemp(prefix="tandem-", dir="/tmp")))
 
 
 def _quiet() -> None:
@@ -55,12 +60,10 @@ def _quiet() -> None:
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
 
 
-def _start(cluster: Cluster) -> RayRuntime:
+def _start(cluster: Cluster, directory: Path) -> RayRuntime:
     _quiet()
     import ray
 
-    # A short path: Unix sockets below it may have 107 characters.
-    directory = Path(tempfile.mkdtemp(prefix="tandem-", dir="/tmp"))
     wanted = sum(pool.count * pool.resources.cpus for pool in cluster.spec.pools)
     try:
         ray.init(

@@ -5,10 +5,8 @@ from __future__ import annotations
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import ray
 
 from orchestrator.control.problem import StartError
 from orchestrator.control.rundir import RunDirectory
@@ -24,8 +22,13 @@ ROUTABLE_S = 30.0
 FAILED_STARTS = 2
 
 
-def wait_for_workers(cluster: Cluster, run_dir: RunDirectory, store: Store, say: Say) -> None:
-    """Until every worker is ready. Raises StartError with log lines for one that keeps dying, or that Ray cannot place."""
+def wait_for_workers(
+    cluster: Cluster, run_dir: RunDirectory, store: Store, resources: Callable[[], Mapping[str, float]], say: Say
+) -> None:
+    """Until every worker is ready. Raises StartError with log lines for one that keeps dying, or that Ray cannot place.
+
+    `resources` are what Ray has to place.
+    """
     wanted = sum(pool.count for pool in cluster.spec.pools)
     started = time.monotonic()
     shown: dict[str, str] = {}
@@ -47,24 +50,24 @@ def wait_for_workers(cluster: Cluster, run_dir: RunDirectory, store: Store, say:
             return
         if time.monotonic() - started > PLACE_S and len(endpoints) < wanted:
             missing = sorted(store.list("worker").keys() - endpoints.keys()) or ["any worker"]
-            resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
             raise StartError(
-                f"Ray has not started {', '.join(missing)} in {PLACE_S:.0f} s; it has {resources}",
+                f"Ray has not started {', '.join(missing)} in {PLACE_S:.0f} s; it has {dict(resources())}",
                 "ask for less in spec.pools[].resources, or add nodes to Ray",
             )
         time.sleep(POLL_S)
 
 
-def wait_for_pairs(controller: Any, workers: int, say: Say) -> None:
+def wait_for_pairs(status_of: Callable[[], Mapping[str, Any]], workers: int, say: Say) -> None:
     """Until every transport pair among `workers` workers is warm; a pair that stays cold only costs its first request time."""
     deadline = time.monotonic() + WARM_S
     while True:
-        status = ray.get(controller.status.remote(), timeout=WARM_S)
-        if status["workers_described"] >= workers and status["pairs_warm"] == status["pairs_wanted"]:
-            say(f"transport: {status['pairs_warm']} pairs warm")
+        status = status_of()
+        warm, wanted = status.get("pairs_warm", 0), status.get("pairs_wanted", 0)
+        if status.get("workers_described", 0) >= workers and warm == wanted:
+            say(f"transport: {warm} pairs warm")
             return
         if time.monotonic() > deadline:
-            say(f"transport: only {status['pairs_warm']} of {status['pairs_wanted']} pairs are warm; going on")
+            say(f"transport: only {warm} of {wanted} pairs are warm; going on")
             return
         time.sleep(POLL_S)
 

@@ -1,6 +1,5 @@
 """Section `faults`: when a process that still exists counts as hung."""
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -27,6 +26,6 @@ class Faults:
     answer_timeout_s: float = setting(
         "a controller, worker host or Ray that does not answer for this long is restarted, in seconds",
         10.0,
-        minimum=2,
+        minimum=5,
         maximum=3600,
     )
