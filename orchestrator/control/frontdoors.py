@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "orchestrator.frontend")
 START_TIMEOUT_S = 60.0
 RESTART_PAUSE_S = 0.5
+NOW_S = 2.0
+POLL_S = 0.05
 
 
 class FrontDoors:
@@ -48,13 +51,27 @@ class FrontDoors:
             door.start()
             self.http_port, self.grpc_port = door.wait_ready()
 
-    def stop(self, grace_s: float) -> None:
-        """SIGTERM to all, SIGKILL after `grace_s`; returns when they are gone."""
+    def stop(self, grace_s: float, now: threading.Event | None = None) -> None:
+        """SIGTERM to all, which lets them finish their requests; SIGKILL after `grace_s`. Returns when they are gone.
+
+        Once `now` is set they get a second SIGTERM and NOW_S.
+        """
         self._stopping.set()
         for door in self._doors:
             door.terminate()
+        deadline = time.monotonic() + grace_s
+        while self.serving() and time.monotonic() < deadline and not (now is not None and now.is_set()):
+            time.sleep(POLL_S)
+        if now is not None and now.is_set():
+            for door in self._doors:
+                door.terminate()
+            deadline = min(deadline, time.monotonic() + NOW_S)
         for door in self._doors:
-            door.join(grace_s)
+            door.join(max(0.0, deadline - time.monotonic()))
+
+    def serving(self) -> int:
+        """How many still run."""
+        return sum(door.alive for door in self._doors)
 
     @property
     def stopping(self) -> threading.Event:
@@ -122,6 +139,10 @@ class _Door:
             words = "".join(last_lines(self._log, 1))
             raise StartError(f"{self._name} does not serve ({self._end}): {words}", f"see {self._log}")
         return self._ports
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def terminate(self) -> None:
         if self._process is not None:

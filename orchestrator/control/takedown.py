@@ -9,21 +9,30 @@ import signal
 import time
 from collections.abc import Callable
 
+from orchestrator.control.budget import budget_at
 from orchestrator.control.leftovers import end_actors, end_leftovers, exists, leftovers
 from orchestrator.control.problem import StartError
 from orchestrator.control.ray_runtime import join_ray
 from orchestrator.control.rundir import RunDirectory
+from orchestrator.control.signals import NOW
+
+STOP_S = 30.0
+"""What a launcher may take to stop its cluster besides the time that requests have to finish."""
 
 
-def take_down(run_dir: RunDirectory, timeout_s: float, say: Callable[[str], None]) -> None:
+def take_down(run_dir: RunDirectory, timeout_s: float | None, say: Callable[[str], None], drain: bool = True) -> None:
     """Stop what runs in `run_dir` and leave no process of it. Raises StartError if nothing runs there.
 
-    The launcher gets SIGTERM and `timeout_s` to stop its cluster; then it is killed, and so is all that it started.
+    The launcher lets running requests finish first, for at most `drain.budgetS`, unless `drain` is false. It has `timeout_s` to stop
+    its cluster (None: the budget and STOP_S); then it is killed, and so is all that it started.
     """
     launcher = run_dir.lock_holder()
     cluster = run_dir.read_cluster()
     if launcher is not None:
-        _end_launcher(launcher, timeout_s, say)
+        budget_s = budget_at(cluster["store_url"], cluster["name"]) if drain and cluster else 0.0
+        if budget_s:
+            say(f"requests have {budget_s:g} s to finish; `pdctl down --now` stops at once")
+        _end_launcher(launcher, budget_s + STOP_S if timeout_s is None else timeout_s, drain, say)
     elif not cluster and not leftovers(run_dir):
         raise StartError(
             f"no cluster runs in {run_dir.path}", "start one with `pdctl up`, or name another directory with --run-dir"
@@ -40,10 +49,10 @@ def take_down(run_dir: RunDirectory, timeout_s: float, say: Callable[[str], None
     run_dir.cluster_file.unlink(missing_ok=True)
 
 
-def _end_launcher(pid: int, timeout_s: float, say: Callable[[str], None]) -> None:
+def _end_launcher(pid: int, timeout_s: float, drain: bool, say: Callable[[str], None]) -> None:
     deadline = time.monotonic() + timeout_s
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM if drain else NOW)
         while exists(pid):
             if time.monotonic() > deadline:
                 say(f"process {pid} did not stop within {timeout_s:g} s: killing it")
