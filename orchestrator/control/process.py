@@ -24,4 +24,5 @@ def process_config(cluster: Cluster, pool: Pool) -> dict[str, Any]:
         "transport": dataclasses.asdict(spec.transport),
         "dtype": str(spec.model.dtype),
         "max_len": spec.model.max_len,
+        "observability": dataclasses.asdict(spec.observability),
     }

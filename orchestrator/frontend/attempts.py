@@ -58,6 +58,8 @@ class Attempts:
         record.enter(RequestState.PREFILLING)
         self._metrics.attempts.inc()
         self._metrics.queue.observe(record.end("queue"))
+        if record.trace is not None:
+            record.did("route", decided_s - begun_s)
         record.begin("prefill", worker, prefill.reason, prefill.detail)
         self._bind(flight, worker, Role.PREFILL)
         if co_located:

@@ -83,6 +83,11 @@ class RequestRecord:
                 return stage.seconds
         return 0.0
 
+    def did(self, name: str, seconds: float, reason: str = "", detail: str = "") -> None:
+        """A stage that has just ended and took `seconds`."""
+        started_s = self.elapsed_s() - seconds
+        self.stages.append(StageRecord(name, "", started_s, self.attempt, reason, detail, seconds))
+
     def end_all(self) -> None:
         for stage in self.stages:
             if stage.seconds is None:

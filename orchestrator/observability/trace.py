@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from dataclasses import dataclass, replace
 
 _FORM = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
@@ -13,11 +14,16 @@ _SAMPLED = 1
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A span that is traced; `parent_id` is 0 at the root. Source: W3C Trace Context, level 1."""
+    """A span that is traced; `parent_id` is 0 at the root. Source: W3C Trace Context, level 1.
+
+    `operation` is that of the request, as OpenTelemetry's GenAI conventions name it; `begun_ns` is in unix nanoseconds.
+    """
 
     trace_id: int
     span_id: int
     parent_id: int = 0
+    operation: str = ""
+    begun_ns: int = 0
 
     @property
     def traceparent(self) -> str:
@@ -27,7 +33,9 @@ class Trace:
     def child(self, name: str) -> Trace:
         """A span below this one. Whoever knows this span knows the id of its child `name`: both ends of a wire agree on it."""
         seed = f"{self.span_id:016x}/{name}".encode()
-        found = int.from_bytes(hashlib.blake2b(seed, digest_size=8, key=self.trace_id.to_bytes(16, "big")).digest(), "big")
+        found = int.from_bytes(
+            hashlib.blake2b(seed, digest_size=8, key=self.trace_id.to_bytes(16, "big")).digest(), "big"
+        )
         return replace(self, span_id=found or 1, parent_id=self.span_id)
 
     def of_stage(self, name: str, attempt: int) -> Trace:
@@ -53,13 +61,16 @@ def is_valid(traceparent: str) -> bool:
     return match is not None and match[1] != "ff" and int(match[2], 16) > 0 and int(match[3], 16) > 0
 
 
-def begin(traceparent: str | None, ratio: float) -> Trace | None:
-    """The span of a request that arrives: below the client's where it sends one, else a root in `ratio` of the cases."""
+def begin(traceparent: str | None, ratio: float, operation: str, age_s: float = 0.0) -> Trace | None:
+    """The span of a request that arrived `age_s` ago: below the client's where it sends one, else a root in `ratio` of the cases."""
+    begun_ns = time.time_ns() - int(1e9 * age_s)
     if traceparent is not None and is_valid(traceparent):
         above = join(traceparent)
-        return None if above is None else Trace(above.trace_id, secrets.randbits(63) + 1, above.span_id)
+        if above is None:
+            return None
+        return Trace(above.trace_id, secrets.randbits(63) + 1, above.span_id, operation, begun_ns)
     trace_id = secrets.randbits(127) + 1
     # As the OpenTelemetry SDKs do it: by the lower half of the id, so that all who sample by ratio agree.
     if (trace_id & (1 << 64) - 1) >= ratio * (1 << 64):
         return None
-    return Trace(trace_id, secrets.randbits(63) + 1)
+    return Trace(trace_id, secrets.randbits(63) + 1, 0, operation, begun_ns)

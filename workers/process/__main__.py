@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import platform
 import signal
-import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import torch
@@ -19,6 +18,8 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from orchestrator.observability.logs import configure as configure_logs
+from orchestrator.observability.tracing import is_wanted
 from pd.v1 import worker_pb2 as pb
 from workers.engine.torch.config import ModelConfig
 from workers.engine.torch.engine import DTYPES, TorchEngine
@@ -30,6 +31,9 @@ from workers.process.service import WorkerService
 from workers.process.sizing import default_block_tokens, default_kv_blocks
 from workers.process.wire import serve_sessions
 from workers.transfer.factory import make_transport
+
+if TYPE_CHECKING:
+    from workers.process.spans import WorkerSpans
 
 MAX_MESSAGE_BYTES = 16 << 20
 GRPC_OPTIONS = [
@@ -88,6 +92,17 @@ def describe(config: ProcessConfig, engine: TorchEngine, loop: EngineLoop) -> pb
     )
 
 
+def worker_spans(config: ProcessConfig) -> WorkerSpans | None:
+    """None where no traces are wanted; their library is loaded only where they are."""
+    endpoint = config.observability.get("otlp_endpoint")
+    if not is_wanted(endpoint):
+        return None
+    from orchestrator.observability.spans import Spans
+    from workers.process.spans import WorkerSpans
+
+    return WorkerSpans(Spans(endpoint, "worker", config.name), config.name)
+
+
 async def serve(config: ProcessConfig) -> None:
     engine = build_engine(config)
     transport = make_transport(
@@ -97,7 +112,8 @@ async def serve(config: ProcessConfig) -> None:
         host=config.host,
         checksums=config.transport["checksums"],
     )
-    loop = EngineLoop(engine, transport)
+    spans = worker_spans(config)
+    loop = EngineLoop(engine, transport, spans)
     stopped = asyncio.Event()
     event_loop = asyncio.get_running_loop()
     loop.start()
@@ -127,6 +143,8 @@ async def serve(config: ProcessConfig) -> None:
     await server.stop(grace=1.0)
     loop.stop()
     transport.close()
+    if spans is not None:
+        spans.close()
     pulses.cancel()  # last: a long stop is no hang
 
 
@@ -134,7 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="workers.process", description="Serve one worker.")
     parser.add_argument("--config", type=Path, required=True, help="JSON file written by the worker's host")
     config = ProcessConfig.load(parser.parse_args().config)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    observability = config.observability
+    configure_logs(observability.get("log_format", "text"), observability.get("log_level", "info"), config.name)
     die_with(config.parent_pid)
     die_without_a_thread()
     uvloop.run(serve(config))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from orchestrator.policies.registry import make
 from pd.v1 import worker_pb2 as pb
@@ -13,6 +14,9 @@ from workers.process.messages import key_from, key_to, kv_from, request_from
 from workers.process.peers import Peers
 from workers.process.sessions import Sessions
 from workers.transfer.base import PullResult, Transport
+
+if TYPE_CHECKING:
+    from workers.process.spans import WorkerSpans
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +29,21 @@ Post = Callable[[Callable[[], None]], None]
 class Commands:
     """Engine, transport and sessions joined. `post` brings the end of a pull back to the engine thread."""
 
-    def __init__(self, engine: Engine, transport: Transport, peers: Peers, sessions: Sessions, post: Post) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        transport: Transport,
+        peers: Peers,
+        sessions: Sessions,
+        post: Post,
+        spans: WorkerSpans | None = None,
+    ) -> None:
         self._engine = engine
         self._transport = transport
         self._peers = peers
         self._sessions = sessions
         self._post = post
+        self._spans = spans
         self.pulls = (0, 0, 0)
         """Bytes pulled, pulls, failed pulls."""
 
@@ -47,6 +60,8 @@ class Commands:
         match message.WhichOneof("kind"):
             case "submit":
                 request = request_from(front_door, message.submit)
+                if self._spans is not None:
+                    self._spans.submitted(request.key, message.submit.traceparent, request.first_index)
                 self._start(front_door, request.key, lambda: self._engine.submit(request))
             case "reserve":
                 key, tokens = key_from(front_door, message.reserve.key), message.reserve.tokens
@@ -61,6 +76,8 @@ class Commands:
                 key = key_from(front_door, message.cancel)
                 self._engine.cancel(key)
                 self._sessions.drop(key)
+                if self._spans is not None:
+                    self._spans.dropped(key, "cancelled")
             case "policy":
                 self._set_policy(message.policy)
 
@@ -75,6 +92,8 @@ class Commands:
         self.send(key, pb.FromWorker(refused=pb.Refused(key=key_to(key), code=code, message=text)))
         self._engine.cancel(key)
         self._sessions.drop(key)
+        if self._spans is not None:
+            self._spans.dropped(key, code)
 
     def _start(self, front_door: str, key: Key, action: Callable[[], None]) -> None:
         if key in self._sessions.owner:
@@ -108,9 +127,13 @@ class Commands:
             return
         peer = self._peers.connect(message.source_worker, message.source_incarnation, message.source_transport)
         self._engine.pin(key)
+        if self._spans is not None:
+            self._spans.attached(key, message.traceparent, request.first_index)
 
         def finish(result: PullResult) -> None:
             self._engine.unpin(key)
+            if self._spans is not None:
+                self._spans.pulled(key, message.source_worker, result)
             moved_bytes, pulls, failed = self.pulls
             if result.error is not None:
                 self.pulls = (moved_bytes, pulls, failed + 1)

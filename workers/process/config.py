@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +11,10 @@ from orchestrator.core.process_file import read_process_file
 
 @dataclass(frozen=True, slots=True)
 class ProcessConfig:
-    """`engine` holds the engine section of cluster.yaml in snake_case, `transport` has kind, lease_s and checksums."""
+    """`engine` holds the engine section of cluster.yaml in snake_case, `transport` has kind, lease_s and checksums.
+
+    `observability` is the section of cluster.yaml in snake_case.
+    """
 
     name: str
     incarnation: int
@@ -24,6 +27,7 @@ class ProcessConfig:
     parent_pid: int
     host: str = "127.0.0.1"
     port: int = 0
+    observability: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> Self:

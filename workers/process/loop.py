@@ -8,7 +8,7 @@ import time
 from array import array
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, Engine
@@ -17,6 +17,9 @@ from workers.process.messages import is_plain, key_to, status_to, tokens_to
 from workers.process.peers import Peers
 from workers.process.sessions import Send, Sessions
 from workers.transfer.base import Transport
+
+if TYPE_CHECKING:
+    from workers.process.spans import WorkerSpans
 
 STATUS_S = 0.05
 """Least time between two status pushes under load."""
@@ -33,13 +36,14 @@ _NONE = array("I")
 class EngineLoop:
     """Owns the engine. Other threads only `post` commands."""
 
-    def __init__(self, engine: Engine, transport: Transport) -> None:
+    def __init__(self, engine: Engine, transport: Transport, spans: WorkerSpans | None = None) -> None:
         self.engine = engine
         self.transport = transport
         self.sessions = Sessions()
         self.inbox: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
         self.peers = Peers(transport)
-        self._commands = Commands(engine, transport, self.peers, self.sessions, self.post)
+        self._spans = spans
+        self._commands = Commands(engine, transport, self.peers, self.sessions, self.post, spans)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
         self._dirty = False
@@ -143,6 +147,8 @@ class EngineLoop:
                 words.extend((emission.key.attempt, emission.first_index, emission.tokens[0]))
                 continue
             steps.setdefault(session.front_door, []).append(tokens_to(emission))
+            if self._spans is not None:
+                self._spans.emitted(emission)
             if emission.finish is not None:
                 self.sessions.drop(emission.key)
         for front_door in steps.keys() | plain.keys():
