@@ -13,6 +13,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+NEVER = 2**60
+"""More than any load in tokens."""
+
 
 class Role(IntFlag):
     """Which phases a worker is asked to run. `BOTH` co-locates them."""
@@ -85,6 +88,15 @@ class ClusterView:
         """Whether each row accepts work of `role`."""
         mask: Bools = self.accepts & ((self.role & int(role)) != 0)
         return mask
+
+    def barrier(self, role: Role) -> tuple[Ints, int]:
+        """To be added to a cost per row: 0 where `takes(role)`, else `NEVER`; and in how many rows it is 0."""
+        takes = self.takes(role)
+        return np.where(takes, 0, NEVER), int(np.count_nonzero(takes))
+
+    def mixed(self) -> bool:
+        """Whether any row runs both phases."""
+        return bool((self.role == int(Role.BOTH)).any())
 
     def eligible(self, role: Role) -> Ints:
         """Rows that accept work of `role`, in row order."""

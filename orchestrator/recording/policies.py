@@ -14,7 +14,7 @@ from orchestrator.core.request import BlockHashes, RequestView
 from orchestrator.core.snapshot import copy_view
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.policies.policy import describe
-from orchestrator.policies.routing.base import PrefixIndex, RoutingPolicy
+from orchestrator.policies.routing.base import PrefixIndex, RoutingPolicy, Staggered
 from orchestrator.policies.state import parameters, state
 from orchestrator.recording.entries import Admitted, Decision, DecodePlaced, PolicySet, PrefillPlaced
 from orchestrator.recording.log import DecisionLog
@@ -69,6 +69,11 @@ class RecordedRouting:
     def __init__(self, policy: RoutingPolicy, record: DecisionLog) -> None:
         self._policy = policy
         self._tape = _Tape(policy, record)
+
+    def stagger(self, number: int) -> None:
+        """See Staggered; before the first decision, whose entry says what the policy remembers."""
+        if isinstance(self._policy, Staggered):
+            self._policy.stagger(number)
 
     def place_prefill(self, request: RequestView, view: ClusterView, prefix: PrefixIndex) -> Placement:
         if not self._tape.begin():

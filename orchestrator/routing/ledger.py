@@ -34,6 +34,9 @@ class Load:
         self.blocks += sign * entry.blocks
 
 
+_NOTHING = Load()
+
+
 class Ledger:
     """Entries by (request id, phase). Every change keeps the sums per worker; `check_integrity` recounts them."""
 
@@ -41,11 +44,15 @@ class Ledger:
         self._entries: dict[tuple[str, Role], Entry] = {}
         self._loads: dict[str, Load] = {}
 
-    def put(self, request_id: str, entry: Entry) -> None:
-        """Count `entry` for its phase of the request, in place of an earlier one."""
-        self.drop(request_id, entry.role)
+    def put(self, request_id: str, entry: Entry) -> str | None:
+        """Count `entry` for its phase of the request, in place of an earlier one; returns the earlier one's worker, None without."""
+        before = self.drop(request_id, entry.role)
         self._entries[request_id, entry.role] = entry
-        self._loads.setdefault(entry.worker, Load()).add(entry, 1)
+        load = self._loads.get(entry.worker)
+        if load is None:
+            load = self._loads[entry.worker] = Load()
+        load.add(entry, 1)
+        return before
 
     def drop(self, request_id: str, role: Role) -> str | None:
         """Stop counting one phase of a request; returns its worker, None if it was not counted."""
@@ -55,12 +62,17 @@ class Ledger:
         self._loads[entry.worker].add(entry, -1)
         return entry.worker
 
+    def forget(self, worker: str) -> None:
+        """A worker without entries has left for good."""
+        assert not self.load(worker).requests, f"the ledger counts requests on {worker}"
+        self._loads.pop(worker, None)
+
     def drop_all(self, request_id: str) -> None:
         self.drop(request_id, Role.PREFILL)
         self.drop(request_id, Role.DECODE)
 
     def load(self, worker: str) -> Load:
-        return self._loads.get(worker) or Load()
+        return self._loads.get(worker, _NOTHING)
 
     def request_ids(self) -> set[str]:
         return {request_id for request_id, _ in self._entries}

@@ -3,93 +3,126 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from zlib import crc32
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView, Floats, Role
+from orchestrator.core.cluster import Floats, Role
 from orchestrator.core.decisions import Placement
-from orchestrator.core.request import RequestView
-from orchestrator.policies.routing.base import RoutingPolicy
+from orchestrator.core.request import BlockHashes, RequestView
+from orchestrator.policies.routing.base import RoutingPolicy, Staggered
 from orchestrator.routing.ledger import Entry, Ledger
-from orchestrator.routing.prefix import PrefixIndex
+from orchestrator.routing.prefix import MAX_BLOCKS, PrefixIndex
+from orchestrator.routing.report import Foreign, Report
+from orchestrator.routing.rows import LiveView, Rows
 
+__all__ = ["Report", "Router"]
 
-@dataclass(slots=True)
-class Report:
-    """Load as a worker pushed it, all front doors together. Not frozen: one is made for every push, and frozen ones cost thrice."""
-
-    running: int
-    waiting: int
-    prefill_tokens: int
-    context_tokens: int
-    used_blocks: int
-    total_blocks: int
-    block_tokens: int
-    step_time_s: float
-
-
-@dataclass(slots=True)
-class _Foreign:
-    """Load of other front doors, as of the last push: what was pushed minus what our ledger held at that moment."""
-
-    prefill_tokens: int = 0
-    context_tokens: int = 0
-    blocks: int = 0
-
-
-_NOBODY = _Foreign()
+_NOBODY = Foreign()
 
 
 class Router:
-    """One per front door. Not thread safe: used on the event loop."""
+    """One per front door. Not thread safe: used on the event loop.
 
-    def __init__(self, policy: RoutingPolicy, clock: Callable[[], float] = time.monotonic) -> None:
+    `name` is the front door's: policies take turns from a number drawn from it, so that front doors which see the same cluster
+    do not choose the same workers in step. Without a name turns begin at the first row.
+    """
+
+    def __init__(
+        self,
+        policy: RoutingPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "",
+        max_blocks: int = MAX_BLOCKS,
+    ) -> None:
+        self._salt = crc32(name.encode()) if name else 0
         self.policy = policy
         self.ledger = Ledger()
-        self.prefix = PrefixIndex()
-        self.view = ClusterView.empty([])
+        self.prefix = PrefixIndex(max_blocks)
         self._clock = clock
         self._block_tokens = 0
-        self._rows: dict[str, int] = {}
-        self._foreign: dict[str, _Foreign] = {}
+        self._rows = Rows()
+        self._foreign: dict[str, Foreign] = {}
         # When each row last pushed; infinity before its first push, which leaves its age at 0.
         self._pushed_s: Floats = np.zeros(0)
+
+    @property
+    def view(self) -> LiveView:
+        """The cluster as the policy sees it."""
+        return self._rows.view
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """What decides. One that is set begins its turns at this front door's number."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: RoutingPolicy) -> None:
+        if self._salt and isinstance(policy, Staggered):
+            policy.stagger(self._salt)
+        self._policy = policy
 
     def set_worker(self, name: str, role: Role, accepts: bool) -> None:
         """Add a worker, or change its role or whether it takes new work."""
         if name not in self._rows:
-            self._grow(name)
-        row = self._rows[name]
-        self.view.role[row] = int(role)
-        self.view.accepts[row] = accepts
+            row = self._rows.add(name)
+            if row < len(self._pushed_s):
+                self._pushed_s[row] = np.inf
+            else:
+                self._pushed_s = np.append(self._pushed_s, np.inf)
+        view, row = self._rows.view, self._rows[name]
+        if view.role[row] != int(role) or view.accepts[row] != accepts:
+            view.role[row], view.accepts[row] = int(role), accepts
+            view.changed()
 
     def set_accepts(self, name: str, accepts: bool) -> None:
         """Open or close a known worker to new work."""
-        if name in self._rows:
-            self.view.accepts[self._rows[name]] = accepts
+        row = self._rows.get(name)
+        if row is not None:
+            self._rows.view.accepts[row] = accepts
+            self._rows.view.changed()
+
+    def remove_worker(self, name: str) -> bool:
+        """Forget a worker that has left for good: its row goes to the next one that joins. False while requests count there."""
+        if name not in self._rows:
+            return True
+        if self.ledger.load(name).requests:
+            return False
+        self.forget_cache(name)
+        self.ledger.forget(name)
+        self._foreign.pop(name, None)
+        self._pushed_s[self._rows.remove(name)] = np.inf
+        return True
+
+    def workers(self) -> list[str]:
+        """Names of the workers that have a row."""
+        return list(self._rows.names())
 
     def forget_cache(self, name: str) -> None:
         if name in self._rows:
             self.prefix.clear(self._rows[name])
 
-    def cache_events(self, name: str, stored: list[int], removed: list[int]) -> None:
-        if name in self._rows:
-            self.prefix.removed(self._rows[name], removed)
-            self.prefix.stored(self._rows[name], stored)
+    def cache_events(
+        self, name: str, stored: Iterable[int] | BlockHashes, removed: Iterable[int] | BlockHashes
+    ) -> None:
+        """Take in block hashes that a worker has stored, and such as it has given up."""
+        row = self._rows.get(name)
+        if row is not None:
+            self.prefix.removed(row, removed)
+            self.prefix.stored(row, stored)
 
     def report(self, name: str, report: Report, at_s: float | None = None) -> None:
         """Take in what a worker pushed at `at_s` (None: at this moment)."""
-        if name not in self._rows:
+        row = self._rows.get(name)
+        if row is None:
             return
-        row = self._rows[name]
-        view = self.view
+        view = self._rows.view
         view.running[row], view.waiting[row] = report.running, report.waiting
         view.kv_total_blocks[row], view.block_tokens[row] = report.total_blocks, report.block_tokens
         view.step_time_s[row] = report.step_time_s
         self._block_tokens = self._block_tokens or report.block_tokens
-        own, foreign = self.ledger.load(name), self._foreign.setdefault(name, _Foreign())
+        own, foreign = self.ledger.load(name), self._foreign.setdefault(name, Foreign())
         foreign.prefill_tokens = max(0, report.prefill_tokens - own.prefill_tokens)
         foreign.context_tokens = max(0, report.context_tokens - own.context_tokens)
         foreign.blocks = max(0, report.used_blocks - own.blocks)
@@ -101,23 +134,25 @@ class Router:
         self._aged(self._rows[name], at_s)
 
     def place_prefill(self, request: RequestView) -> Placement:
+        """See RoutingPolicy."""
         self.stamp()
-        return self.policy.place_prefill(request, self.view, self.prefix)
+        return self._policy.place_prefill(request, self._rows.view, self.prefix)
 
     def place_decode(self, request: RequestView, prefill_worker: int | None) -> Placement:
+        """See RoutingPolicy."""
         self.stamp()
-        return self.policy.place_decode(request, self.view, prefill_worker)
+        return self._policy.place_decode(request, self._rows.view, prefill_worker)
 
     def account(self, request: RequestView, worker: str, phase: Role) -> None:
         """Count a placed phase until `settle`."""
-        block_tokens = max(1, int(self.view.block_tokens[self._rows[worker]]))
-        prefill = request.prompt_tokens if phase is Role.PREFILL else 0
-        context = request.prompt_tokens if phase is Role.DECODE else 0
-        blocks = -(-(request.prompt_tokens + 1) // block_tokens)
-        before = self.ledger.drop(request.request_id, phase)
+        tokens = request.prompt_tokens
+        # One block more where the prompt fills its last: the first output token needs it.
+        blocks = tokens // (self._rows.view.block_tokens.item(self._rows[worker]) or 1) + 1
+        prefills = phase is Role.PREFILL
+        entry = Entry(worker, phase, tokens if prefills else 0, 0 if prefills else tokens, blocks)
+        before = self.ledger.put(request.request_id, entry)
         if before is not None and before != worker:
             self._refresh(before)
-        self.ledger.put(request.request_id, Entry(worker, phase, prefill, context, blocks))
         self._refresh(worker)
 
     def settle(self, request_id: str, *phases: Role) -> None:
@@ -136,28 +171,24 @@ class Router:
 
     def stamp(self) -> None:
         """Bring the clock and the age of every report in the view up to date."""
-        now_s = self._clock()
-        if now_s == self.view.time_s:
+        now_s, view = self._clock(), self._rows.view
+        if now_s == view.time_s:
             return
-        self.view.time_s = now_s
-        np.maximum(now_s - self._pushed_s, 0.0, out=self.view.age_s)
+        view.time_s = now_s
+        np.subtract(now_s, self._pushed_s, out=view.age_s)
+        np.maximum(view.age_s, 0.0, out=view.age_s)
 
     def _aged(self, row: int, at_s: float | None) -> None:
         pushed_s = self._clock() if at_s is None else at_s
         self._pushed_s[row] = pushed_s
-        self.view.age_s[row] = max(0.0, self.view.time_s - pushed_s)
+        view = self._rows.view
+        view.age_s[row] = max(0.0, view.time_s - pushed_s)
 
     def _refresh(self, name: str) -> None:
-        row, own, foreign = self._rows[name], self.ledger.load(name), self._foreign.get(name, _NOBODY)
-        self.view.outstanding_prefill_tokens[row] = own.prefill_tokens + foreign.prefill_tokens
-        self.view.decode_context_tokens[row] = own.context_tokens + foreign.context_tokens
-        self.view.kv_used_blocks[row] = own.blocks + foreign.blocks
-
-    def _grow(self, name: str) -> None:
-        old = self.view
-        self.view = ClusterView.empty([*old.names, name])
-        for field in ClusterView.__slots__:
-            if field not in ("names", "time_s"):
-                getattr(self.view, field)[: len(old)] = getattr(old, field)
-        self._pushed_s = np.append(self._pushed_s, np.inf)
-        self._rows[name] = len(old)
+        row = self._rows.get(name)
+        if row is None:
+            return
+        own, foreign, view = self.ledger.load(name), self._foreign.get(name, _NOBODY), self._rows.view
+        view.outstanding_prefill_tokens[row] = own.prefill_tokens + foreign.prefill_tokens
+        view.decode_context_tokens[row] = own.context_tokens + foreign.context_tokens
+        view.kv_used_blocks[row] = own.blocks + foreign.blocks

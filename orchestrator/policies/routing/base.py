@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.core.cluster import ClusterView, Ints
 from orchestrator.core.decisions import Placement
@@ -30,4 +30,15 @@ class RoutingPolicy(Protocol):
         """A worker for the output of a request whose prompt runs on row `prefill_worker` (None: not known).
 
         A prefill worker that may decode keeps its request; without live decode workers every prefill worker does.
+        """
+
+
+@runtime_checkable
+class Staggered(Protocol):
+    """A routing policy whose turns can begin elsewhere than at the first row."""
+
+    def stagger(self, number: int) -> None:
+        """Take turns from here on as `number` (above 0, another one in every front door) says.
+
+        Front doors whose policies were given different numbers and see equal views do not choose the same workers in step.
         """

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orchestrator.core.cluster import ClusterView
+from orchestrator.core.cluster import ClusterView, Ints
 from orchestrator.core.decisions import Placement, Reason
 from orchestrator.core.request import RequestView
 from orchestrator.policies.policy import policy
 from orchestrator.policies.routing.base import PrefixIndex
-from orchestrator.policies.routing.candidates import decode_candidates, placement, prefill_candidates
-from orchestrator.policies.routing.load import decode_load_tokens, lightest, worker_load_tokens
+from orchestrator.policies.routing.candidates import place_decode, place_prefill
+from orchestrator.policies.routing.load import decode_load_tokens, lightest, prefill_load_tokens
 
 
 @policy
@@ -28,23 +28,27 @@ class LeastLoad:
 
     _prefill_turn: int = field(default=0, init=False)
     _decode_turn: int = field(default=0, init=False)
+    _salt: int = field(default=0, init=False)
+
+    def stagger(self, number: int) -> None:
+        """See Staggered."""
+        self._salt = number
 
     def place_prefill(self, request: RequestView, view: ClusterView, prefix: PrefixIndex) -> Placement:
-        found = prefill_candidates(request, view)
-        if isinstance(found, Placement):
-            return found
-        rows, forced = found
-        row = lightest(rows, worker_load_tokens(view, rows), self._prefill_turn)
-        self._prefill_turn += 1
-        reason = forced or (Reason.ONLY_CANDIDATE if rows.size == 1 else Reason.LEAST_LOAD)
-        return placement(row, view, reason, f"{int(view.outstanding_prefill_tokens[row])} prompt tokens waiting")
+        def pick(barrier: Ints, decodes: bool) -> tuple[int, Reason, str]:
+            row = lightest(prefill_load_tokens(view, decodes) + barrier, self._prefill_turn, self._salt)
+            return row, Reason.LEAST_LOAD, f"{view.outstanding_prefill_tokens.item(row)} prompt tokens waiting"
+
+        placed = place_prefill(request, view, pick)
+        self._prefill_turn += placed.worker is not None
+        return placed
 
     def place_decode(self, request: RequestView, view: ClusterView, prefill_worker: int | None) -> Placement:
-        found = decode_candidates(request, view, prefill_worker)
-        if isinstance(found, Placement):
-            return found
-        rows, _ = found
-        row = lightest(rows, decode_load_tokens(view, rows), self._decode_turn)
-        self._decode_turn += 1
-        detail = f"{int(view.kv_used_blocks[row])} of {int(view.kv_total_blocks[row])} KV blocks in use"
-        return Placement(row, Reason.ONLY_CANDIDATE if rows.size == 1 else Reason.LEAST_LOAD, detail)
+        def pick(barrier: Ints, decodes: bool) -> tuple[int, Reason, str]:
+            row = lightest(decode_load_tokens(view) + barrier, self._decode_turn, self._salt)
+            used, total = view.kv_used_blocks.item(row), view.kv_total_blocks.item(row)
+            return row, Reason.LEAST_LOAD, f"{used} of {total} KV blocks in use"
+
+        placed = place_decode(request, view, prefill_worker, pick)
+        self._decode_turn += placed.worker is not None and not placed.co_locate
+        return placed

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from orchestrator.core.cluster import ClusterView
+from orchestrator.core.cluster import ClusterView, Ints
 from orchestrator.core.decisions import Placement, Reason
 from orchestrator.core.request import RequestView
 from orchestrator.policies.policy import parameter, policy
 from orchestrator.policies.routing.base import PrefixIndex
-from orchestrator.policies.routing.candidates import placement, prefill_candidates
+from orchestrator.policies.routing.candidates import place_prefill
 from orchestrator.policies.routing.least_load import LeastLoad
-from orchestrator.policies.routing.load import lightest, prefill_load_tokens
+from orchestrator.policies.routing.load import lightest
 
 
 @policy
@@ -32,28 +32,35 @@ class PrefixAware:
 
     imbalance_tokens: int = parameter("how much longer than the shortest queue a hit's may be", 8192, minimum=0)
     _turn: int = field(default=0, init=False)
+    _salt: int = field(default=0, init=False)
     _least_load: LeastLoad = field(default_factory=LeastLoad, init=False)
 
+    def stagger(self, number: int) -> None:
+        """See Staggered."""
+        self._salt = number
+        self._least_load.stagger(number)
+
     def place_prefill(self, request: RequestView, view: ClusterView, prefix: PrefixIndex) -> Placement:
-        found = prefill_candidates(request, view)
-        if isinstance(found, Placement):
-            return found
-        rows, forced = found
-        held_tokens = prefix.matches(request.block_hashes, len(view))[rows] * view.block_tokens[rows]
+        tokens, queue_tokens = request.prompt_tokens, view.outstanding_prefill_tokens
+        held_tokens = prefix.matches(request.block_hashes, len(view)) * view.block_tokens
         # The last prompt token is always computed: its output is the first token.
-        held_tokens = np.minimum(held_tokens, max(request.prompt_tokens - 1, 0))
-        queue_tokens = prefill_load_tokens(view, rows)
-        row = lightest(rows, queue_tokens + request.prompt_tokens - held_tokens, self._turn)
-        at = int(np.searchsorted(rows, row))
-        reason = Reason.PREFIX_HIT if held_tokens[at] else Reason.PREFIX_MISS
-        if queue_tokens[at] - queue_tokens.min() > self.imbalance_tokens:
-            row, reason = lightest(rows, queue_tokens, self._turn), Reason.PREFIX_IMBALANCED
-            at = int(np.searchsorted(rows, row))
-        self._turn += 1
-        if rows.size == 1:
-            reason = Reason.ONLY_CANDIDATE
-        detail = f"{held_tokens[at]} of {request.prompt_tokens} prompt tokens held, {queue_tokens[at]} waiting"
-        return placement(row, view, forced or reason, detail)
+        np.minimum(held_tokens, max(tokens - 1, 0), out=held_tokens)
+
+        def pick(barrier: Ints, decodes: bool) -> tuple[int, Reason, str]:
+            cost = queue_tokens - held_tokens
+            cost += barrier
+            row = lightest(cost, self._turn, self._salt)
+            reason = Reason.PREFIX_HIT if held_tokens.item(row) else Reason.PREFIX_MISS
+            if queue_tokens.item(row) > self.imbalance_tokens:
+                queue = queue_tokens + barrier
+                if queue.item(row) - int(np.minimum.reduce(queue)) > self.imbalance_tokens:
+                    row, reason = lightest(queue, self._turn, self._salt), Reason.PREFIX_IMBALANCED
+            held, waiting = held_tokens.item(row), queue_tokens.item(row)
+            return row, reason, f"{held} of {tokens} prompt tokens held, {waiting} waiting"
+
+        placed = place_prefill(request, view, pick)
+        self._turn += placed.worker is not None
+        return placed
 
     def place_decode(self, request: RequestView, view: ClusterView, prefill_worker: int | None) -> Placement:
         return self._least_load.place_decode(request, view, prefill_worker)

@@ -27,13 +27,18 @@ class RoundRobin:
 
     _last_prefill: int = field(default=-1, init=False)
     _last_decode: int = field(default=-1, init=False)
+    _first: int = field(default=0, init=False)
+
+    def stagger(self, number: int) -> None:
+        """See Staggered. Only where the cycles begin differs."""
+        self._first = number
 
     def place_prefill(self, request: RequestView, view: ClusterView, prefix: PrefixIndex) -> Placement:
         found = prefill_candidates(request, view)
         if isinstance(found, Placement):
             return found
         rows, forced = found
-        self._last_prefill = _after(rows, self._last_prefill)
+        self._last_prefill = self._after(rows, self._last_prefill)
         return placement(self._last_prefill, view, forced or _reason(rows))
 
     def place_decode(self, request: RequestView, view: ClusterView, prefill_worker: int | None) -> Placement:
@@ -41,13 +46,14 @@ class RoundRobin:
         if isinstance(found, Placement):
             return found
         rows, _ = found
-        self._last_decode = _after(rows, self._last_decode)
+        self._last_decode = self._after(rows, self._last_decode)
         return Placement(self._last_decode, _reason(rows))
 
-
-def _after(rows: Ints, last: int) -> int:
-    later = rows[rows > last]
-    return int(later[0] if later.size else rows[0])
+    def _after(self, rows: Ints, last: int) -> int:
+        if last < 0:
+            return int(rows[self._first % rows.size])
+        at = int(rows.searchsorted(last, "right"))
+        return int(rows[at if at < rows.size else 0])
 
 
 def _reason(rows: Ints) -> Reason:

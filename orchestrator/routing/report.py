@@ -1,0 +1,28 @@
+"""What a worker pushes of its load, and what of it other front doors have caused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Report:
+    """Load as a worker pushed it, all front doors together. Not frozen: one is made for every push, and frozen ones cost thrice."""
+
+    running: int
+    waiting: int
+    prefill_tokens: int
+    context_tokens: int
+    used_blocks: int
+    total_blocks: int
+    block_tokens: int
+    step_time_s: float
+
+
+@dataclass(slots=True)
+class Foreign:
+    """Load of other front doors, as of the last push: what was pushed minus what our ledger held at that moment."""
+
+    prefill_tokens: int = 0
+    context_tokens: int = 0
+    blocks: int = 0

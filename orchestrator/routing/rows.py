@@ -1,0 +1,104 @@
+"""The rows of the cluster view: one per worker that may come back, given again once a worker has left for good."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import fields
+
+from orchestrator.core.cluster import Bools, ClusterView, Ints, Role
+
+COLUMNS = tuple(f.name for f in fields(ClusterView) if f.name not in ("names", "time_s"))
+
+
+class LiveView(ClusterView):
+    """A view that remembers what follows from roles and from who accepts work, until `changed`."""
+
+    __slots__ = ("_barriers", "_mixed", "_takes")
+
+    def changed(self) -> None:
+        """To be called by the owner of the view when a role has changed or a row was opened or closed."""
+        self._takes: dict[int, Bools] = {}
+        self._barriers: dict[int, tuple[Ints, int]] = {}
+        self._mixed: bool | None = None
+
+    def takes(self, role: Role) -> Bools:
+        """See ClusterView; a copy."""
+        if role not in self._takes:
+            self._takes[role] = ClusterView.takes(self, role)
+        return self._takes[role].copy()
+
+    def barrier(self, role: Role) -> tuple[Ints, int]:
+        """See ClusterView; to be read only."""
+        found = self._barriers.get(role)
+        if found is None:
+            found = self._barriers[role] = ClusterView.barrier(self, role)
+            found[0].flags.writeable = False
+        return found
+
+    def mixed(self) -> bool:
+        """See ClusterView."""
+        if self._mixed is None:
+            self._mixed = ClusterView.mixed(self)
+        return self._mixed
+
+
+class Rows:
+    """Which row is whose. `view` is another object after each `add`, over the same columns where they were long enough."""
+
+    def __init__(self) -> None:
+        self._columns = ClusterView.empty([])
+        self._names: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._free: list[int] = []
+        self.view = self._view()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
+    def __getitem__(self, name: str) -> int:
+        return self._rows[name]
+
+    def get(self, name: str) -> int | None:
+        return self._rows.get(name)
+
+    def names(self) -> Iterable[str]:
+        """Of the workers that have a row."""
+        return self._rows.keys()
+
+    def add(self, name: str) -> int:
+        """A row for a worker that has none: idle and closed."""
+        if self._free:
+            row = heapq.heappop(self._free)
+            self._names[row] = name
+        else:
+            row = len(self._names)
+            self._names.append(name)
+            if row == len(self._columns):
+                self._lengthen()
+            self.view = self._view(self.view.time_s)
+        self._rows[name] = row
+        return row
+
+    def remove(self, name: str) -> int:
+        """Make the row of a worker free: without a name or a role, closed, all zeros."""
+        row = self._rows.pop(name)
+        for column in COLUMNS:
+            getattr(self.view, column)[row] = 0
+        self._names[row] = ""
+        heapq.heappush(self._free, row)
+        self.view.changed()
+        return row
+
+    def _lengthen(self) -> None:
+        old = self._columns
+        self._columns = ClusterView.empty([""] * max(16, 2 * len(old)))
+        for column in COLUMNS:
+            getattr(self._columns, column)[: len(old)] = getattr(old, column)
+
+    def _view(self, time_s: float = 0.0) -> LiveView:
+        n = len(self._names)
+        columns = {column: getattr(self._columns, column)[:n] for column in COLUMNS}
+        view = LiveView(names=self._names, **columns, time_s=time_s)
+        view.changed()
+        return view
