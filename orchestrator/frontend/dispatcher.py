@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -258,9 +257,6 @@ class Dispatcher:
                 for item in step.items:
                     if (flight := self._current(link, item.key)) is not None:
                         self._tokens(flight, link, item)
-            case "reserved":
-                if (flight := self._current(link, message.reserved.key)) is not None:
-                    self._attempts.reserved(flight)
             case "pulled":
                 if (flight := self._current(link, message.pulled.key)) is not None:
                     self._attempts.pulled(flight, message.pulled)
@@ -334,7 +330,9 @@ class Dispatcher:
     def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
         if refused.code == "invalid":
             self._fail(flight, ServiceError(Cause.INVALID, refused.message))
-        elif refused.code in ("full", "expired") and link.name == flight.decode and not flight.attached:
+        elif link.name == flight.decode and (
+            refused.code == "full" or (refused.code == "expired" and not flight.attached)
+        ):
             self._attempts.unreserved(flight, refused.code)
         else:
             at_fault = {link.name}
@@ -414,7 +412,7 @@ class Dispatcher:
         if state is RequestState.FINISHED:
             self.gates.succeeded(flight.decode, flight.request_id)
         self._attempts.leave(flight, except_worker)
-        with contextlib.suppress(ValueError):
+        if flight in self._queue:  # to be told by an error costs a millisecond: its text would spell out the flight
             self._queue.remove(flight)
         for timer in (flight.timeout, flight.pause):
             if timer is not None:
