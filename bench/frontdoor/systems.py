@@ -125,7 +125,8 @@ def tandem(routing: str, backends: Child, logs: Path, wrapper: tuple[str, ...] =
     }
     path = directory / "front-door.json"
     path.write_text(json.dumps(config))
-    command = [sys.executable, *wrapper, "-m", "orchestrator.frontend", "--config", str(path)]
+    module = ["orchestrator.frontend"] if wrapper else ["-m", "orchestrator.frontend"]
+    command = [sys.executable, *wrapper, *module, "--config", str(path)]
     child = Child(command, directory / "front-door.log", PYTHONPATH=os.getcwd())
     made = System(
         f"tandem {routing}",

@@ -20,6 +20,7 @@ from bench.peers.child import serve_until_eof
 from bench.peers.journal import Entry, Journal, now_s, request_number
 from bench.peers.setting import Backends
 from bench.peers.ticks import Ticks
+from workers.demo import MODEL_DIR
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -32,10 +33,22 @@ ANSWERS: dict[str, Any] = {
     "/health": {},
     "/health_generate": {},
     "/v1/models": {"object": "list", "data": [{"id": "demo", "object": "model", "max_model_len": 8192}]},
-    "/get_model_info": {"model_path": "demo", "tokenizer_path": "demo", "is_generation": True},
-    "/model_info": {"model_path": "demo", "tokenizer_path": "demo", "is_generation": True},
-    "/get_server_info": {"model_path": "demo", "served_model_name": "demo", "version": "0", "dp_size": 1, "tp_size": 1},
-    "/server_info": {"model_path": "demo", "served_model_name": "demo", "version": "0", "dp_size": 1, "tp_size": 1},
+    "/get_model_info": {"model_path": str(MODEL_DIR), "tokenizer_path": str(MODEL_DIR), "is_generation": True},
+    "/model_info": {"model_path": str(MODEL_DIR), "tokenizer_path": str(MODEL_DIR), "is_generation": True},
+    "/get_server_info": {
+        "model_path": str(MODEL_DIR),
+        "served_model_name": "demo",
+        "version": "0",
+        "dp_size": 1,
+        "tp_size": 1,
+    },
+    "/server_info": {
+        "model_path": str(MODEL_DIR),
+        "served_model_name": "demo",
+        "version": "0",
+        "dp_size": 1,
+        "tp_size": 1,
+    },
     "/version": {"version": "0.11.0"},
 }
 

@@ -17,13 +17,15 @@ class Ticks:
 
     def start(self) -> None:
         """On the running loop, from the next tick on."""
+        passed = (time.monotonic() - self._phase_s) // self._period_s
+        self._due_s = self._phase_s + passed * self._period_s
         self._plan(asyncio.get_running_loop())
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
+        # From the last due time, not from the clock: a timer that fires a little early must not make a tick twice.
         now_s = time.monotonic()
-        done = (now_s - self._phase_s) // self._period_s
-        wait_s = (done + 1) * self._period_s + self._phase_s - now_s
-        loop.call_later(wait_s, self._tick, loop)
+        self._due_s += max(1.0, (now_s - self._due_s) // self._period_s) * self._period_s
+        loop.call_later(max(0.0, self._due_s - now_s), self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._on_tick()
