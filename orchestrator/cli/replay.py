@@ -31,7 +31,10 @@ def replay(
     max_input_tokens: MaxInputOption = None,
     max_output_tokens: MaxOutputOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Most requests at once.")] = 256,
-    tier: Annotated[str | None, typer.Option(help="Service tier of the requests.")] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option(help="Service tier of all requests; the trace's own, or the cluster's default, if absent."),
+    ] = None,
     ttft_slo_ms: Annotated[float | None, typer.Option(help="TTFT bound; the tier's if absent.")] = None,
     tpot_slo_ms: Annotated[float | None, typer.Option(help="TPOT bound; the tier's if absent.")] = None,
     ignore_eos: Annotated[
@@ -45,7 +48,8 @@ def replay(
 ) -> None:
     """Replay a trace against an endpoint and report TTFT, TPOT, ITL, E2E, goodput and errors.
 
-    Latencies count from when a request was due, so a slow server cannot hide behind its own backlog. Ctrl-C reports what has ended.
+    Latencies count from when a request was due, so neither a server that stalls nor a client that is late can hide a backlog; how late
+    requests were sent stands in the report, and a client that was the bottleneck is warned of. Ctrl-C reports what has ended.
     """
     for name, value in (
         ("--rate", rate),
@@ -79,9 +83,11 @@ def replay(
         timeout_s=timeout,
     )
     try:
-        report, dropped = run(order)
+        report, dropped, faults = run(order)
     except TraceError as error:
         raise CliError(error.what, error.where, error.do) from error
+    for fault in faults:
+        say(f"warning: {fault}")
     if dropped:
         say(f"interrupted: {dropped} requests were in flight or not yet sent, and are left out")
     if report_file is not None:

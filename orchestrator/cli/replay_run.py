@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
+import uvloop
 
 from orchestrator.cli import counters
 from orchestrator.cli.connection import Client, connect, find_cluster
@@ -19,7 +19,7 @@ from orchestrator.cli.errors import CliError, usage
 from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.progress import Progress
 from orchestrator.cli.version import package_version
-from orchestrator.replay.client import CompletionClient, Settings
+from orchestrator.replay.client import CompletionClient, Settings, Slo
 from orchestrator.replay.endpoint import Endpoint, base_of, discover
 from orchestrator.replay.prompts import Prompts
 from orchestrator.replay.runner import Result, Runner
@@ -43,16 +43,16 @@ class Order:
     timeout_s: float
 
 
-def run(order: Order) -> tuple[dict[str, Any], int]:
-    """The report, and how many requests an interruption left out; raises TraceError and CliError."""
+def run(order: Order) -> tuple[dict[str, Any], int, list[str]]:
+    """The report, how many requests an interruption left out, and what makes the figures doubtful; raises TraceError and CliError."""
     wall_s, cpu_s = time.monotonic(), time.process_time()
     # Before anything is contacted: a bad trace is the likelier mistake and needs no cluster to find.
     plan(replace(order.shape, requests=min(order.shape.requests or 1, 1)))
     with _cluster(order.url) as client:
-        settings = _with_tier(order, client)
+        settings = _with_tiers(order, client)
         url = order.url or _url_of(client)
         before = counters.snapshot(client) if client else None
-        result = asyncio.run(_load(order, url, settings))
+        result = uvloop.run(_load(order, url, settings))
         kv, workers = Kv(), []
         if client and before:
             named = counters.requests_named(client, settings.request_prefix)
@@ -66,8 +66,11 @@ def run(order: Order) -> tuple[dict[str, Any], int]:
         version=package_version(),
         kv=kv,
         workers=workers,
+        client=result.load.document(),
     )
-    return report(result.outcomes, circumstances), result.dropped
+    document = report(result.outcomes, circumstances)
+    faults = result.load.faults(document["ttft_s"]["p50"], order.concurrency) if result.paced else []
+    return document, result.dropped, faults
 
 
 def _cluster(url: str | None) -> AbstractContextManager[Client | None]:
@@ -95,14 +98,12 @@ def _url_of(client: Client | None) -> str:
     return str(url)
 
 
-def _with_tier(order: Order, client: Client | None) -> Settings:
-    """Settings whose bounds come from the options, else from the cluster's tier; bounds of the tier are not sent again."""
+def _with_tiers(order: Order, client: Client | None) -> Settings:
+    """Settings whose bounds come from the options, else from the cluster's tiers; bounds of a tier are not sent again."""
     settings = Settings(
         tier=order.tier,
         ttft_slo_s=order.ttft_slo_s,
         tpot_slo_s=order.tpot_slo_s,
-        send_ttft_slo=order.ttft_slo_s is not None,
-        send_tpot_slo=order.tpot_slo_s is not None,
         ignore_eos=order.ignore_eos,
         temperature=order.temperature,
         seed=order.shape.seed,
@@ -116,13 +117,21 @@ def _with_tier(order: Order, client: Client | None) -> Settings:
 
     spec = parse(json.loads(client.admin.GetCluster(GetClusterRequest()).spec_json)).spec
     try:
-        tier = spec.tier(order.tier)
+        default = spec.tier(order.tier).name
     except KeyError:
         known = ", ".join(t.name for t in spec.tiers)
         raise usage(f"no tier {order.tier!r}", "--tier", f"use one of: {known}") from None
-    ttft_slo_s = tier.ttft_ms / 1000 if order.ttft_slo_s is None else order.ttft_slo_s
-    tpot_slo_s = tier.tpot_ms / 1000 if order.tpot_slo_s is None else order.tpot_slo_s
-    return replace(settings, tier=tier.name, ttft_slo_s=ttft_slo_s, tpot_slo_s=tpot_slo_s)
+    tiers = {tier.name: Slo(tier.ttft_ms / 1000, tier.tpot_ms / 1000) for tier in spec.tiers}
+    return replace(settings, tiers=tiers, default_tier=default)
+
+
+def _check_tiers(schedule: list[Planned], settings: Settings) -> None:
+    """Raises CliError for a tier of the trace that the cluster lacks; what another endpoint knows is not known."""
+    asked = {planned.tier for planned in schedule if planned.tier} if settings.tier is None else set()
+    if settings.tiers and (unknown := sorted(asked - settings.tiers.keys())):
+        known = ", ".join(settings.tiers)
+        do = "add it to spec.tiers and `pdctl apply`, or send all requests in one with --tier"
+        raise CliError(f"the trace has requests of tier {unknown[0]!r}, and the cluster has {known}", "spec.tiers", do)
 
 
 async def _load(order: Order, url: str, settings: Settings) -> Result:
@@ -131,6 +140,7 @@ async def _load(order: Order, url: str, settings: Settings) -> Result:
     async with aiohttp.ClientSession(connector=connector, headers=bearer(), read_bufsize=1 << 20) as session:
         endpoint: Endpoint = await discover(session, url, order.model)
         schedule: list[Planned] = plan(order.shape, endpoint.max_model_tokens)
+        _check_tiers(schedule, settings)
         client = CompletionClient(session, endpoint, settings)
         prompts = Prompts(order.shape.seed, endpoint.vocab_size)
         with Progress(len(schedule)) as progress:

@@ -66,6 +66,7 @@ def print_report(report: dict[str, Any]) -> None:
             ),
             ("Duration", duration(report["duration_s"])),
             *_spent(report),
+            *_client(report.get("client")),
         ]
     )
     print()
@@ -88,6 +89,14 @@ def _spent(report: dict[str, Any]) -> list[tuple[str, str]]:
     if cost_usd is not None:
         spent.append(("Cost", f"${cost_usd:,.4f}{_basis(report.get('scenario', {}).get('cost basis'))}"))
     return spent
+
+
+def _client(client: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How late the load generator sent requests, which counts in their latencies."""
+    late = client["sent_late_s"] if client else {}
+    if not late or late["p50"] is None:
+        return []
+    return [("Sent late", ", ".join(f"{p} {duration(late[p])}" for p in ("p50", "p99", "max")))]
 
 
 def _basis(basis: str | None) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import orjson
 
 from orchestrator.replay.endpoint import Endpoint
 from orchestrator.report.outcome import Outcome, Verdict
@@ -17,14 +19,26 @@ REFUSED = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
+class Slo:
+    """Bounds in seconds; None where there is none."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """What all requests of a run have in common. SLOs in seconds; None where there is none."""
+    """What all requests of a run have in common. SLOs in seconds; None where there is none.
+
+    Requests are of `tier` or, without one, of the trace's, or else of `default_tier`; `tiers` holds the bounds of each where they are
+    known.
+    """
 
     tier: str | None = None
+    tiers: Mapping[str, Slo] = field(default_factory=dict)
+    default_tier: str | None = None
     ttft_slo_s: float | None = None
     tpot_slo_s: float | None = None
-    send_ttft_slo: bool = False
-    send_tpot_slo: bool = False
     ignore_eos: bool = False
     temperature: float = 0.0
     seed: int = 0
@@ -48,7 +62,7 @@ class _Stream:
         data = line[5:].strip()
         if data == b"[DONE]":
             return False
-        event = json.loads(data)
+        event = orjson.loads(data)
         if "error" in event:
             self.error = message_of(event)
             return False
@@ -76,20 +90,21 @@ class CompletionClient:
         self._endpoint = endpoint
         self._settings = settings
         self._url = f"{endpoint.base_url}/v1/completions"
-        self._headers = _headers(settings)
 
-    async def send(self, planned: Planned, ids: list[int], start_s: float) -> Outcome:
-        """Run one request that was due at `start_s + planned.at_s` on the monotonic clock; never raises for its failure."""
+    async def send(
+        self, planned: Planned, ids: list[int], start_s: float, on_sent: Callable[[float], None] = lambda at_s: None
+    ) -> Outcome:
+        """Run one request that was due at `start_s + planned.at_s` on the monotonic clock; never raises for its failure.
+
+        `on_sent` gets the time at which it leaves.
+        """
         stream = _Stream()
+        body, headers = orjson.dumps(self._body(planned, ids)), self._headers(planned)
         verdict, error = Verdict.COMPLETED, ""
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
+        on_sent(time.monotonic())
         try:
-            async with self._session.post(
-                self._url,
-                json=self._body(planned, ids),
-                headers=self._headers | {"X-Request-Id": f"{self._settings.request_prefix}-{planned.index}"},
-                timeout=timeout,
-            ) as response:
+            async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
                 if response.status == 200:
                     await _read(response, stream)
                 else:
@@ -109,21 +124,48 @@ class CompletionClient:
     ) -> Outcome:
         due_s, done = start_s + planned.at_s, verdict is Verdict.COMPLETED
         end_s = stream.end_s if done and stream.end_s is not None else time.monotonic()
+        slo = self._slo(planned)
         gaps = tuple(b - a for a, b in zip(stream.times, stream.times[1:], strict=False)) if done else ()
         return Outcome(
             verdict,
             end_s - start_s,
-            self._settings.tier or "default",
+            self._tier(planned) or "default",
             planned.input_tokens,
             tokens,
             stream.times[0] - due_s if done else None,
             end_s - due_s if done else None,
             gaps,
-            self._settings.ttft_slo_s,
-            self._settings.tpot_slo_s,
+            slo.ttft_s,
+            slo.tpot_s,
             error,
             planned.clipped,
         )
+
+    def _tier(self, planned: Planned) -> str | None:
+        return self._settings.tier or planned.tier or self._settings.default_tier
+
+    def _slo(self, planned: Planned) -> Slo:
+        """The bounds of the command line, else those of the request's tier."""
+        given, tier = self._settings, self._settings.tiers.get(self._tier(planned) or "", Slo())
+        return Slo(
+            tier.ttft_s if given.ttft_slo_s is None else given.ttft_slo_s,
+            tier.tpot_s if given.tpot_slo_s is None else given.tpot_slo_s,
+        )
+
+    def _headers(self, planned: Planned) -> dict[str, str]:
+        settings = self._settings
+        headers = {
+            "Content-Type": "application/json",
+            "X-Request-Id": f"{settings.request_prefix}-{planned.index}",
+        }
+        if tier := self._tier(planned):
+            headers["x-llm-d-inference-objective"] = tier
+        # Bounds of a tier are the server's own: only those of the command line are sent.
+        if settings.ttft_slo_s is not None:
+            headers["x-llm-d-slo-ttft-ms"] = f"{settings.ttft_slo_s * 1000:g}"
+        if settings.tpot_slo_s is not None:
+            headers["x-llm-d-slo-tpot-ms"] = f"{settings.tpot_slo_s * 1000:g}"
+        return headers
 
     def _body(self, planned: Planned, ids: list[int]) -> dict[str, Any]:
         body = {
@@ -155,14 +197,3 @@ def _text_of(body: str) -> str:
         return message_of(json.loads(body))
     except ValueError:
         return body.strip()[:300]
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    headers = {}
-    if settings.tier:
-        headers["x-llm-d-inference-objective"] = settings.tier
-    if settings.send_ttft_slo and settings.ttft_slo_s is not None:
-        headers["x-llm-d-slo-ttft-ms"] = f"{settings.ttft_slo_s * 1000:g}"
-    if settings.send_tpot_slo and settings.tpot_slo_s is not None:
-        headers["x-llm-d-slo-tpot-ms"] = f"{settings.tpot_slo_s * 1000:g}"
-    return headers

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.replay.client import CompletionClient
+from orchestrator.replay.load import ClientLoad, is_paced
 from orchestrator.replay.prompts import Prompts
 from orchestrator.report.outcome import Outcome
 from orchestrator.workload.schedule import Planned
@@ -21,6 +22,8 @@ class Result:
     outcomes: list[Outcome]
     duration_s: float
     dropped: int
+    load: ClientLoad
+    paced: bool
 
 
 class Runner:
@@ -34,6 +37,7 @@ class Runner:
         self._slots = asyncio.Semaphore(concurrency)
         self._on_outcome = on_outcome
         self._outcomes: list[Outcome] = []
+        self._load = ClientLoad()
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -59,7 +63,9 @@ class Runner:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
-        return Result(self._outcomes, time.monotonic() - start_s, len(schedule) - len(self._outcomes))
+        duration_s = time.monotonic() - start_s
+        paced = is_paced([planned.at_s for planned in schedule])
+        return Result(self._outcomes, duration_s, len(schedule) - len(self._outcomes), self._load, paced)
 
     async def _send_all(self, schedule: Sequence[Planned], start_s: float) -> None:
         async with asyncio.TaskGroup() as group:
@@ -67,12 +73,22 @@ class Runner:
                 wait_s = start_s + planned.at_s - time.monotonic()
                 if wait_s > 0:
                     await asyncio.sleep(wait_s)
-                await self._slots.acquire()
+                # Whoever must wait for a slot keeps nobody else from being due.
                 group.create_task(self._send(planned, start_s))
 
     async def _send(self, planned: Planned, start_s: float) -> None:
+        ids = self._prompts.ids(planned)
+        waited_s = 0.0
+        if self._slots.locked():
+            due_s = time.monotonic()
+            await self._slots.acquire()
+            waited_s = time.monotonic() - due_s
+        else:
+            await self._slots.acquire()
         try:
-            outcome = await self._client.send(planned, self._prompts.ids(planned), start_s)
+            outcome = await self._client.send(
+                planned, ids, start_s, lambda at_s: self._load.sent(at_s - start_s - planned.at_s, waited_s)
+            )
             self._outcomes.append(outcome)
             self._on_outcome(outcome)
         finally:

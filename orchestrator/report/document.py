@@ -34,6 +34,7 @@ class Kv:
 class Run:
     """The circumstances of a run. `duration_s` is the time that the load took, `wall_s` and `cpu_s` what the tool used.
 
+    `client` says how a load generator kept to its schedule (see `orchestrator.replay.load`).
     `decisions` counts the reasons of each decision, `policies` names the policy of each, and `scenario` holds free facts
     such as trace, rate, model, hardware and command; each stands in the report only where it is given.
     """
@@ -50,6 +51,7 @@ class Run:
     decisions: Mapping[str, Mapping[str, int]] | None = None
     policies: Mapping[str, str] | None = None
     scenario: Mapping[str, Any] | None = None
+    client: Mapping[str, Any] | None = None
 
 
 def report(outcomes: Sequence[Outcome], run: Run, itl: WeightedItl | None = None) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def report(outcomes: Sequence[Outcome], run: Run, itl: WeightedItl | None = None
         tier: _figures(columns, columns.tier == index, run.duration_s, spreads.get(tier, Spread()))
         for index, tier in enumerate(columns.tiers)
     }
-    optional = {"decisions": run.decisions, "policies": run.policies, "scenario": run.scenario}
+    optional = {"decisions": run.decisions, "policies": run.policies, "scenario": run.scenario, "client": run.client}
     return {
         **_figures(columns, np.ones(len(outcomes), np.bool_), run.duration_s, spreads[None]),
         "tiers": tiers,

@@ -65,6 +65,13 @@ OPTIONAL: dict[str, Any] = {
     "decisions": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": COUNT}},
     "policies": {"type": "object", "additionalProperties": {"type": "string"}},
     "scenario": {"type": "object"},
+    "client": _object(
+        {
+            "sent_late_s": {"$ref": "#/$defs/spread"},
+            "waited_for_slot_s": {"$ref": "#/$defs/spread"},
+            "slot_waits": COUNT,
+        }
+    ),
 }
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from typing import Any
 
 from aiohttp import web
@@ -23,6 +24,8 @@ class HttpDouble:
         self.usage = True
         self.delay_s = 0.0
         self.hanging = threading.Event()
+        self.stall_at: int | None = None
+        self.stall_s = 0.0
 
     async def models(self, _: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [self.card] if self.card else []})
@@ -32,6 +35,9 @@ class HttpDouble:
         index = len(self.bodies)
         self.bodies.append(body)
         self.headers.append({k.lower(): v for k, v in request.headers.items()})
+        if index == self.stall_at:
+            # The whole server stands still, as in a long collection of garbage.
+            time.sleep(self.stall_s)  # noqa: ASYNC251
         if self.status != 200:
             error = {"error": {"message": "the queue is full", "type": "rate_limit_error", "code": "queue_full"}}
             return web.json_response(error, status=self.status)

@@ -111,6 +111,51 @@ def test_waiting_for_a_slot_counts(lone: Pdctl, endpoint: HttpServer, tmp_path: 
     trace = _trace(tmp_path / "t.csv", [(5, 1)] * 4)
     report = lone("replay", "--url", endpoint.url, "--trace", trace, "--concurrency", "1", *FAST).json()
     assert report["ttft_s"]["max"] >= 4 * 0.05
+    assert report["client"]["slot_waits"] == 3
+    assert report["client"]["sent_late_s"]["max"] >= report["client"]["waited_for_slot_s"]["max"] >= 3 * 0.05
+
+
+@pytest.mark.parametrize("concurrency", [1, 256])
+def test_stalled_server_cannot_hide_its_queue(
+    lone: Pdctl, endpoint: HttpServer, tmp_path: Path, concurrency: int
+) -> None:
+    endpoint.double.stall_at, endpoint.double.stall_s = 10, 1.0
+    trace = _trace(tmp_path / "t.csv", [(5, 1)] * 50)
+    line = ("replay", "--url", endpoint.url, "--trace", trace, "--speedup", "50", "--concurrency", concurrency)
+    done = lone(*line, "-o", "json")
+    report = done.json()
+    # 50 requests are due 20 ms apart, and all but the first 10 during the second in which the server stands still. Measured from
+    # when they are sent one after the other, only one of 50 would have waited.
+    assert report["requests"]["completed"] == 50
+    assert report["ttft_s"]["p99"] > 0.9 and report["ttft_s"]["p50"] > 0.3 and report["e2e_s"]["p99"] > 0.9
+    assert ("waited up to" in done.err and "--concurrency" in done.err) == (concurrency == 1)
+
+
+def test_tiers_of_the_trace_are_sent_and_measured(
+    pdctl: Pdctl, admin: AdminDouble, endpoint: HttpServer, run_dir: Path, tmp_path: Path
+) -> None:
+    rows = [{"arrival_s": i / 100, "input_tokens": 5, "output_tokens": 2, "tier": t} for i, t in enumerate("abba")]
+    trace = tmp_path / "t.jsonl"
+    trace.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lone = pdctl("replay", "--url", endpoint.url, "--trace", trace, *FAST)
+    assert lone.code == 0, lone.err
+    assert sorted(h["x-llm-d-inference-objective"] for h in endpoint.double.headers) == ["a", "a", "b", "b"]
+    assert {name: t["requests"]["submitted"] for name, t in lone.json()["tiers"].items()} == {"a": 2, "b": 2}
+
+    document = json.loads((run_dir / "cluster.json").read_text())
+    (run_dir / "cluster.json").write_text(json.dumps(document | {"http_url": endpoint.url}))
+    admin.workers["decode-0"].running = 0
+    unknown = pdctl("replay", "--trace", trace, *FAST)
+    assert unknown.code == 1 and "requests of tier 'a', and the cluster has default" in unknown.err
+    admin.spec["spec"]["tiers"] = [
+        {"name": "a", "ttftMs": 60000, "tpotMs": 60000},
+        {"name": "b", "ttftMs": 0.001, "tpotMs": 0.001},
+    ]
+    tiers = pdctl("replay", "--trace", trace, *FAST).json()["tiers"]
+    assert (tiers["a"]["slo_attainment"], tiers["b"]["slo_attainment"]) == (1.0, 0.0)
+    endpoint.double.headers.clear()
+    assert pdctl("replay", "--trace", trace, "--tier", "b", *FAST).code == 0
+    assert {h["x-llm-d-inference-objective"] for h in endpoint.double.headers} == {"b"}
 
 
 def test_interrupted_run_reports_what_ended(lone: Pdctl, endpoint: HttpServer, tmp_path: Path) -> None:
