@@ -80,16 +80,10 @@ class Attempts:
         self._metrics.overhead[Phase.DISPATCH].observe(time.perf_counter() - decided_s)
         return True
 
-    def reserved(self, flight: Flight) -> None:
-        """The decode worker holds blocks for it."""
-        flight.reserved = True
-        flight.record.end("reserve")
-        self._hand_off(flight)
-
     def unreserved(self, flight: Flight, why: str) -> None:
         """The decode worker has no blocks for it, or none any more: `place_again` looks for another."""
         flight.unlisted.pop(flight.decode, None)
-        flight.decode, flight.reserved = "", False
+        flight.decode, flight.attached = "", False
         flight.record.end("reserve", why)
         self._router.settle(flight.request_id, Role.DECODE)
         self._undecided[flight.request_id] = flight
@@ -139,7 +133,7 @@ class Attempts:
         self._router.settle(flight.request_id)
         self._undecided.pop(flight.request_id, None)
         flight.prefill = flight.decode = ""
-        flight.reserved = flight.attached = False
+        flight.attached = False
         flight.lease = None
         flight.unlisted.clear()
 
@@ -164,12 +158,14 @@ class Attempts:
         # Once the first token is out, the context holds one token whose KV nobody has computed.
         tokens = flight.lease.tokens if flight.lease is not None else flight.context_tokens
         self.send(worker, pb.ToWorker(reserve=pb.Reserve(key=flight.key, tokens=tokens)))
+        self._hand_off(flight)
 
     def _hand_off(self, flight: Flight) -> None:
-        """Both sides are ready: let the decode worker pull."""
-        if not flight.reserved or flight.lease is None or flight.attached:
+        """Both sides are known: let the decode worker pull. One that refused the blocks ignores this, and its refusal is on the way."""
+        if not flight.decode or flight.lease is None or flight.attached:
             return
         flight.attached = True
+        flight.record.end("reserve")
         source = self._workers[flight.prefill].description
         attach = pb.Attach(
             key=flight.key,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.core.request import RequestState, RequestView
@@ -35,7 +35,6 @@ class Flight:
     emitted: array[int] = field(default_factory=lambda: array("I"))
     prefill: str = ""
     decode: str = ""
-    reserved: bool = False
     attached: bool = False
     lease: pb.KvBlocks | None = None
     unlisted: dict[str, int] = field(default_factory=dict)
@@ -91,6 +90,9 @@ class Flight:
             stop_token_ids=sampling.stop_token_ids,
             ignore_eos=sampling.ignore_eos,
             logprobs=sampling.logprobs,
+            json_schema=sampling.json_schema or "",
+            regex=sampling.regex or "",
+            prompt_logprobs=sampling.prompt_logprobs,
         )
 
     def accept(self, item: pb.Tokens) -> Delta | None:
@@ -105,8 +107,11 @@ class Flight:
         first_index = len(self.emitted)
         self.emitted.extend(tokens)
         self.cached_tokens = max(self.cached_tokens, item.cached_tokens if first_index == 0 else 0)
-        logprobs = tuple(
-            Logprob(entry.logprob, tuple(zip(entry.top_ids, entry.top_logprobs, strict=True)))
-            for entry in item.logprobs[skip:]
+        prompt = item.prompt_logprobs if first_index == 0 else ()
+        return Delta(
+            first_index, tokens, _logprobs(item.logprobs[skip:]), finish, self.cached_tokens, _logprobs(prompt)
         )
-        return Delta(first_index, tokens, logprobs, finish, self.cached_tokens)
+
+
+def _logprobs(entries: Iterable[pb.TokenLogprobs]) -> tuple[Logprob, ...]:
+    return tuple(Logprob(e.logprob, tuple(zip(e.top_ids, e.top_logprobs, strict=True))) for e in entries)

@@ -43,6 +43,8 @@ class Delta:
     logprobs: tuple[Logprob, ...] = ()
     finish: Finish | None = None
     cached_tokens: int = 0
+    prompt_logprobs: tuple[Logprob, ...] = ()
+    """With the first token, where they were asked for: one for each prompt token but the first."""
 
 
 class Cause(StrEnum):

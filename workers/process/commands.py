@@ -65,7 +65,7 @@ class Commands:
                 self._start(front_door, request.key, lambda: self._engine.submit(request))
             case "reserve":
                 key, tokens = key_from(front_door, message.reserve.key), message.reserve.tokens
-                self._start(front_door, key, lambda: self._reserve(key, tokens))
+                self._start(front_door, key, lambda: self._engine.reserve(key, tokens))  # silence is consent
             case "attach":
                 self._attach(front_door, message.attach)
             case "release":
@@ -95,7 +95,7 @@ class Commands:
         if self._spans is not None:
             self._spans.dropped(key, code)
 
-    def _start(self, front_door: str, key: Key, action: Callable[[], None]) -> None:
+    def _start(self, front_door: str, key: Key, action: Callable[[], object]) -> None:
         if key in self._sessions.owner:
             log.warning("%s is already here: ignored", key)
             return
@@ -106,10 +106,6 @@ class Commands:
             self.refuse(key, "full", str(error))
         except Invalid as error:
             self.refuse(key, "invalid", str(error))
-
-    def _reserve(self, key: Key, tokens: int) -> None:
-        self._engine.reserve(key, tokens)
-        self.send(key, pb.FromWorker(reserved=pb.Reserved(key=key_to(key))))
 
     def _attach(self, front_door: str, message: pb.Attach) -> None:
         """Pull into the reserved blocks on the transfer thread, then start decoding."""
