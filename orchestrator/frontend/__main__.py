@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from orchestrator.core.config import Cluster, parse
 from orchestrator.core.pulse import PulsePipe
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
-from orchestrator.frontend.auth import Gate, KeyFileError, Keyring
+from orchestrator.frontend.auth import Gate, KeyFileError, Keyring, Tls, TlsError
 from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
@@ -34,6 +34,10 @@ from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.tiers import follow_tiers
 from orchestrator.observability import Metrics
+from orchestrator.observability.access_log import AccessLog
+from orchestrator.observability.logs import configure as configure_logs
+from orchestrator.observability.stages import StageTimes
+from orchestrator.observability.tracing import Tracing, start_tracing
 from orchestrator.policies.registry import make
 from orchestrator.recording.log import DecisionLog
 from orchestrator.recording.policies import recorded
@@ -90,8 +94,21 @@ def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics, record
     )
 
 
+def observe(cluster: Cluster, name: str, dispatcher: Dispatcher, metrics: Metrics) -> Tracing | None:
+    """Logs as the spec wants them, and whoever hears of each request's end; returns the tracing, if any."""
+    wanted = cluster.spec.observability
+    configure_logs(wanted.log_format, wanted.log_level, name)
+    dispatcher.on_end.append(StageTimes(metrics))
+    if wanted.access_log:
+        dispatcher.on_end.append(AccessLog())
+    tracing = start_tracing(wanted.otlp_endpoint, wanted.trace_sample_ratio, "front-door", name)
+    if tracing is not None:
+        dispatcher.on_end.append(tracing.report)
+    return tracing
+
+
 async def start_grpc(
-    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate
+    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate, tls: Tls | None
 ) -> tuple[grpc.aio.Server, int, int]:
     """Router, Admin, health and reflection on one port, and on one of this process alone for the other front doors; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
@@ -105,7 +122,8 @@ async def start_grpc(
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     try:
-        port = server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+        address = f"{config.host}:{config.grpc_port}"
+        port = server.add_secure_port(address, tls.grpc_credentials()) if tls else server.add_insecure_port(address)
     except RuntimeError as error:
         raise PortTaken(
             f"gRPC port {config.grpc_port} on {config.host} is taken: free it or set frontDoor.grpcPort"
@@ -119,33 +137,54 @@ async def serve(config: FrontDoorConfig) -> None:
     store = open_store(config.store_url, config.cluster_name)
     cluster = await asyncio.to_thread(read_cluster, store)
     text = TextModel.load(Path(config.model_dir))
-    metrics = Metrics()
+    tiers = {tier.name: tier for tier in cluster.spec.tiers}
+    metrics = Metrics(tiers=tiers)
     record = open_record(config, cluster)
     dispatcher = build_dispatcher(cluster, text, metrics, record)
     discovery = Discovery(store, dispatcher, config.id)
     security = cluster.spec.security
-    gate = Gate(Keyring.load(security.api_keys_file), open_metrics=security.open_metrics)
+    gate = Gate(
+        Keyring.load(security.api_keys_file),
+        open_metrics=security.open_metrics,
+        refused=lambda reason: metrics.auth_refused.labels(reason).inc(),
+    )
+    tls = Tls(security.tls) if security.tls.enabled else None
+    tracing = observe(cluster, config.id, dispatcher, metrics)
     limits = Limits(
         max_body_bytes=cluster.spec.front_door.max_body_bytes,
         default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
     )
-    tiers = {tier.name: tier for tier in cluster.spec.tiers}
     dispatcher.tiers = tiers
-    app = make_app(dispatcher, text, limits=limits, metrics=metrics, guard=HttpGuard(gate), tiers=tiers)
+    app = make_app(
+        dispatcher, text, limits=limits, metrics=metrics, guard=HttpGuard(gate), tiers=tiers, tracing=tracing
+    )
     try:
-        http, http_port = await start_http(app, config.host, config.http_port, reuse_port=config.shared_ports)
+        http, http_port = await start_http(
+            app,
+            config.host,
+            config.http_port,
+            reuse_port=config.shared_ports,
+            ssl=tls.ssl_context() if tls else None,
+        )
     except OSError as error:
         raise PortTaken(
             f"HTTP port {config.http_port} on {config.host} is taken: free it or set frontDoor.httpPort"
         ) from error
     info = FrontDoorInfo(
-        id=config.id, host=config.host, http_port=http_port, started_at=time.time(), run_dir=config.run_dir
+        id=config.id,
+        host=config.host,
+        http_port=http_port,
+        started_at=time.time(),
+        run_dir=config.run_dir,
+        tls=tls is not None,
     )
     admin = AdminServicer(store, dispatcher, info)
-    router = RouterServicer(dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers)
-    server, grpc_port, peer_port = await start_grpc(config, admin, router, gate)
+    router = RouterServicer(
+        dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers, tracing=tracing
+    )
+    server, grpc_port, peer_port = await start_grpc(config, admin, router, gate, tls)
     info.grpc_port = grpc_port
-    url = f"http://{config.host}:{http_port}"
+    url = f"http{'s' if tls else ''}://{config.host}:{http_port}"
     document = {
         "http_url": url,
         "grpc_address": f"{config.host}:{grpc_port}",
@@ -180,6 +219,8 @@ async def serve(config: FrontDoorConfig) -> None:
         await http.close(DRAIN_S)
     await asyncio.to_thread(store.delete, "frontdoor", config.id)
     store.close()
+    if tracing is not None:
+        await asyncio.to_thread(tracing.close)
     pulses.cancel()  # last: a long drain is no hang
 
 
@@ -198,10 +239,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="orchestrator.frontend", description="Serve HTTP and gRPC for a cluster.")
     parser.add_argument("--config", type=Path, required=True, help="JSON file written by pdctl up")
     config = FrontDoorConfig.load(parser.parse_args().config)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logs("text", "info", config.id)  # until the spec is read
     try:
         uvloop.run(serve(config))
-    except (PortTaken, KeyFileError) as error:
+    except (PortTaken, KeyFileError, TlsError) as error:
         sys.exit(str(error))
 
 

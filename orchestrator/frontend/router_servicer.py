@@ -7,8 +7,10 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Protocol
 
+from orchestrator.frontend.auth.caller import CALLER
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.outcomes import outcome_of
 from orchestrator.frontend.rich_status import abort
@@ -16,10 +18,12 @@ from orchestrator.frontend.router_request import RouterRequests
 from orchestrator.frontend.service import ServiceError, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
 from orchestrator.observability import Metrics, Outcome
+from orchestrator.observability.tracing import Tracing
 from pd.v1 import routing_pb2 as pb
 from pd.v1 import routing_pb2_grpc, worker_pb2
 
 _API = "grpc"
+_OPERATION = "text_completion"
 
 
 class RouteApi(Protocol):
@@ -42,21 +46,39 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         metrics: Metrics | None = None,
         limits: Limits | None = None,
         tiers: Mapping[str, object] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._service = service
         self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {})
         self._route_api = route_api
         self._metrics = metrics or Metrics()
+        self._tracing = tracing
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateReply]:  # type: ignore[override]
         """Stream an answer. The end of the call, by its deadline or its client, cancels the request."""
         arrival_s = time.perf_counter()
+        caller = CALLER.get()
         try:
             submission, assembler = await self._requests.read(request)
+            caller.charge(len(submission.tokens) + submission.sampling.max_tokens)
         except InvalidRequest as error:
             self._metrics.reject(_API, error.code)
             await abort(context, error)
-        meter = self._metrics.start(_API, submission.tier, len(submission.tokens), arrival_s)
+        except ServiceError as error:
+            self._metrics.reject(_API, error.cause.value)
+            await abort(context, error)
+        if self._tracing is not None:
+            traceparent = dict(context.invocation_metadata() or ()).get("traceparent")
+            trace = self._tracing.begin(traceparent, _OPERATION, time.perf_counter() - arrival_s)
+            submission = replace(submission, trace=trace)
+        meter = self._metrics.start(
+            _API,
+            submission.tier,
+            len(submission.tokens),
+            arrival_s,
+            submission.ttft_slo_s,
+            submission.tpot_slo_s,
+        )
         outcome, reason = Outcome.FAILED, "internal"
         try:
             async with aclosing(generate(self._service, submission, assembler, meter)) as pieces:
@@ -73,6 +95,7 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
             await abort(context, error)
         finally:
             meter.end(outcome, reason, assembler.cached_tokens)
+            caller.done(len(submission.tokens) + assembler.completion_tokens)
 
     async def Route(self, request: pb.RouteRequest, context: Any) -> pb.RouteReply:  # type: ignore[override]
         """Decide where a request would run, and reserve."""

@@ -11,7 +11,7 @@ from orchestrator.observability.instruments import Counter, Gauge, Histogram
 from orchestrator.observability.labels import BoundedLabel
 from orchestrator.observability.meter import RequestMeter
 from orchestrator.observability.phases import Phase
-from orchestrator.observability.slo import NONE, Slo
+from orchestrator.observability.slo import Slo, TierGoals, slo_of
 from orchestrator.observability.tier import TierMetrics
 from orchestrator.observability.workers import WorkerLoad, WorkerMetrics
 
@@ -30,13 +30,14 @@ _TOKENS = (1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 13
 class Metrics:
     """All metrics of one process, in a registry of its own. Use it from the event loop only.
 
-    Counters and histograms are attributes without their prefix; the owner of a fact updates it. `limit` bounds every label
-    whose values come from outside (workers, tiers). `tiers` holds the goals of each tier; one that is not named has none.
+    Counters and histograms are attributes without their prefix; the owner of a fact updates it. `limit` bounds every label whose
+    values come from outside (workers, tiers). `tiers` holds the goals of each tier, and may change; a tier that it does not name
+    has none.
     """
 
-    def __init__(self, limit: int = 1000, tiers: Mapping[str, Slo] | None = None) -> None:
+    def __init__(self, limit: int = 1000, tiers: Mapping[str, TierGoals] | None = None) -> None:
         self.registry = CollectorRegistry()
-        self._slos = dict(tiers or {})
+        self._goals = tiers if tiers is not None else {}
         self._tier_label = BoundedLabel(limit)
         self._tiers: dict[str, TierMetrics] = {}
 
@@ -151,9 +152,12 @@ class Metrics:
         known = self._tiers.get(name)
         if known is None:
             label = self._tier_label(name)
-            known = TierMetrics(self, label, self._slos.get(name, NONE))
+            known = TierMetrics(self, label)
             if label == name:
                 self._tiers[name] = known
+        goals = self._goals.get(name)
+        if goals is not known.source:
+            known.source, known.slo = goals, slo_of(goals)
         return known
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

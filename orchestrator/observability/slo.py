@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class Objective(StrEnum):
@@ -14,12 +15,26 @@ class Objective(StrEnum):
     ALL = "all"
 
 
+class TierGoals(Protocol):
+    """What `cluster.yaml` says of a tier."""
+
+    @property
+    def ttft_ms(self) -> float: ...
+    @property
+    def tpot_ms(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Slo:
     """Goals in seconds. Source: DistServe §2: a request counts when it meets both."""
 
     ttft_s: float
     tpot_s: float
+
+
+def slo_of(tier: TierGoals | None) -> Slo:
+    """The goals of a tier; every answer meets those of none."""
+    return NONE if tier is None else Slo(tier.ttft_ms / 1000, tier.tpot_ms / 1000)
 
 
 NONE = Slo(float("inf"), float("inf"))

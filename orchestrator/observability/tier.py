@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.observability.slo import Objective, Slo
+from orchestrator.observability.slo import NONE, Objective, Slo, TierGoals
 
 if TYPE_CHECKING:
     from orchestrator.observability.metrics import Metrics
 
 
 class TierMetrics:
-    """Latencies of a tier and how many of its requests met their goals. `slo` holds the tier's own goals."""
+    """Latencies of a tier and how many of its requests met their goals. `slo` holds the goals of `source`, the tier itself."""
 
-    __slots__ = ("_all", "_judged", "_tokens", "_tpot", "_ttft", "e2e", "itl", "slo", "tpot", "ttft")
+    __slots__ = ("_all", "_judged", "_tokens", "_tpot", "_ttft", "e2e", "itl", "slo", "source", "tpot", "ttft")
 
-    def __init__(self, metrics: Metrics, name: str, slo: Slo) -> None:
-        self.slo = slo
+    def __init__(self, metrics: Metrics, name: str) -> None:
+        self.source: TierGoals | None = None
+        self.slo = NONE
         self.ttft = metrics.ttft.labels(name)
         self.itl = metrics.itl.labels(name)
         self.tpot = metrics.tpot.labels(name)

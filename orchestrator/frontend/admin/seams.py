@@ -20,6 +20,7 @@ class FrontDoorInfo:
     started_at: float
     grpc_port: int = 0
     run_dir: str = ""
+    tls: bool = False
 
 
 class Link(Protocol):

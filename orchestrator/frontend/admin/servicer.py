@@ -36,7 +36,7 @@ class AdminServicer(Operations, Requests, Journal):
             name=spec["metadata"]["name"],
             model=parse(spec).spec.model.served_name,
             version=metadata.version("tandem"),
-            http_url=f"http://{host}:{self._info.http_port}",
+            http_url=f"http{'s' if self._info.tls else ''}://{host}:{self._info.http_port}",
             grpc_address=f"{host}:{self._info.grpc_port}",
             front_door_pid=os.getpid(),
             controller_pid=controller.get("pid", 0),

@@ -13,6 +13,7 @@ from orchestrator.frontend.http.server import App, Bounds, Caller, Request
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
+from orchestrator.observability.tracing import Tracing
 
 _APIS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 
@@ -25,14 +26,15 @@ def make_app(
     metrics: Metrics,
     tiers: Mapping[str, object] | None = None,
     guard: Callable[[Request], Caller | None] | None = None,
+    tracing: Tracing | None = None,
 ) -> App:
     """The OpenAI-compatible API over `service`.
 
     `tiers` holds the names that clients may choose besides `limits.default_tier`. `guard` says who may call (see App and
-    orchestrator.frontend.auth); without one, everybody may. Run it with `start_http`.
+    orchestrator.frontend.auth); without one, everybody may. `tracing` decides which requests are traced. Run it with `start_http`.
     """
     app = App(Bounds(max_body_bytes=limits.max_body_bytes))
-    generation = GenerationApi(service, text, limits, metrics, tiers or {})
+    generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing)
     models, probes = ModelsApi(service), Probes(service, metrics)
     app.post("/v1/chat/completions", generation.chat)
     app.post("/v1/completions", generation.completions)

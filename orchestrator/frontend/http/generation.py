@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Awaitable, Mapping
+from time import perf_counter
 
 from orchestrator.frontend.http import headers
 from orchestrator.frontend.http.answer import Identity
@@ -19,20 +20,32 @@ from orchestrator.frontend.http.whole_sink import WholeSink
 from orchestrator.frontend.service import ServiceError, Submission, TokenService
 from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import output_budget, token_array
-from orchestrator.observability import Metrics
+from orchestrator.observability import Metrics, Phase
+from orchestrator.observability.trace import Trace
+from orchestrator.observability.tracing import Tracing
+
+_OPERATIONS = {"chat": "chat", "completions": "text_completion"}
 
 
 class GenerationApi:
     """The generation endpoints over one token service."""
 
     def __init__(
-        self, service: TokenService, text: TextModel, limits: Limits, metrics: Metrics, tiers: Mapping[str, object]
+        self,
+        service: TokenService,
+        text: TextModel,
+        limits: Limits,
+        metrics: Metrics,
+        tiers: Mapping[str, object],
+        tracing: Tracing | None = None,
     ) -> None:
         self._service = service
         self._text = text
         self._limits = limits
         self._metrics = metrics
         self._tiers = tiers
+        self._tracing = tracing
+        self._parse, self._tokenise = (metrics.overhead[phase] for phase in (Phase.PARSE, Phase.TOKENISE))
 
     def chat(self, request: Request) -> Awaitable[None] | None:
         """POST /v1/chat/completions."""
@@ -44,10 +57,13 @@ class GenerationApi:
 
     def generate(self, request: Request, endpoint: Endpoint) -> Awaitable[None] | None:
         """Submit `request` as one of `endpoint`; its sink answers. Only long texts, which a thread tokenises, are waited for."""
+        begun_s = perf_counter()
         try:
             body = read_object(request)
             check_model(body, self._service.model)
             prompt, options = endpoint.read(body, self._text, self._service.model, self._limits)
+            parsed_s = perf_counter()
+            self._parse.observe(parsed_s - begun_s)
             if not isinstance(prompt, str):
                 tokens = token_array(prompt, self._service.model, endpoint.prompt_field)
             elif self._text.is_quick(prompt):
@@ -55,6 +71,7 @@ class GenerationApi:
                 tokens = token_array(encoded, self._service.model, endpoint.prompt_field)
             else:
                 return self._generate_long(request, endpoint, prompt, options)
+            self._tokenise.observe(perf_counter() - parsed_s)
             submission = self._submission(request, endpoint, tokens, options)
         except (InvalidRequest, ServiceError, ApiError) as error:
             raise self._refused(endpoint, error) from None
@@ -62,7 +79,9 @@ class GenerationApi:
         return None
 
     async def _generate_long(self, request: Request, endpoint: Endpoint, prompt: str, options: Options) -> None:
+        parsed_s = perf_counter()
         encoded = await self._text.encode_async(prompt, endpoint.special_tokens)
+        self._tokenise.observe(perf_counter() - parsed_s)
         try:
             tokens = token_array(encoded, self._service.model, endpoint.prompt_field)
             submission = self._submission(request, endpoint, tokens, options)
@@ -90,7 +109,13 @@ class GenerationApi:
             tier=headers.tier(request.headers, self._tiers, self._limits.default_tier),
             ttft_slo_s=ttft_s,
             tpot_slo_s=tpot_s,
+            trace=self._trace(request, endpoint) if self._tracing is not None else None,
         )
+
+    def _trace(self, request: Request, endpoint: Endpoint) -> Trace | None:
+        assert self._tracing is not None
+        age_s = perf_counter() - request.arrival_s
+        return self._tracing.begin(request.headers.get("traceparent"), _OPERATIONS.get(endpoint.name, ""), age_s)
 
     def _start(self, request: Request, endpoint: Endpoint, submission: Submission, options: Options) -> None:
         model, text = self._service.model, self._text
@@ -98,7 +123,14 @@ class GenerationApi:
         assembler = Assembler(text, options.stops, end_tokens, options.logprobs is not None)
         renderer = endpoint.render(Identity.of(request.id, model.name), text, options)
         prompt_tokens = len(submission.tokens)
-        meter = self._metrics.start(endpoint.name, submission.tier, prompt_tokens, request.arrival_s)
+        meter = self._metrics.start(
+            endpoint.name,
+            submission.tier,
+            prompt_tokens,
+            request.arrival_s,
+            submission.ttft_slo_s,
+            submission.tpot_slo_s,
+        )
         sink = (StreamSink if options.stream else WholeSink)(
             request.stream(), assembler, renderer, meter, prompt_tokens
         )
