@@ -171,6 +171,7 @@ async def fleet(
     )
     with tempfile.TemporaryDirectory() as directory:
         store = open_store(f"sqlite:///{directory}/state.db")
+        store.put("cluster", "spec", {})
         dispatcher = Dispatcher(
             info,
             Router(recorded(make("routing", routing, {}), record)),

@@ -22,6 +22,8 @@ DESIRED = {"name": "w0", "role": "both", "drain": None, "drained": False}
 @pytest.fixture
 async def followed(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/state.db")
+    store.put("cluster", "spec", {})
+    store.put("cluster", "spec", {})
     service, _ = dispatcher()
     discovery = Discovery(store, service, "test")
     follower = asyncio.create_task(discovery.run())
@@ -61,3 +63,26 @@ async def test_a_document_that_makes_no_sense_does_not_end_discovery(followed):
     await until(lambda: list(service.router.view.names) == ["w0"])
     assert service.router.view.role[service.router.row("w0")] == Role.BOTH
     assert not follower.done()
+
+
+async def test_a_store_that_lost_everything_takes_no_worker_away(followed):
+    store, _, _ = followed
+    store.put("worker", "w0", DESIRED)
+    store.put("endpoint", "w0", ENDPOINT)
+    async with asyncio.timeout(10):
+        while not links():
+            await asyncio.sleep(0)
+        store.restore({kind: {} for kind in ("cluster", "worker", "endpoint")}, 0)
+        store.put("policy", "routing", {"name": "random", "parameters": {}})
+        seen = asyncio.Event()
+        revision, asked = store.revision, []
+
+        def polled():
+            asked.append(revision())
+            if len(asked) > 3:
+                seen.set()
+            return asked[-1]
+
+        store.revision = polled
+        await seen.wait()
+    assert links()
