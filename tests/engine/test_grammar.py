@@ -20,7 +20,7 @@ from tests.engine.schemas import random_schema
 from tests.engine.test_handoff import copy, prefill
 from workers.engine.base import Invalid, Key
 from workers.engine.torch import TorchEngine
-from workers.engine.torch.grammar import CACHED_GRAMMARS, Matcher, masks_of
+from workers.engine.torch.grammar import CACHED_GRAMMARS, Matcher, masks_of, spread
 
 DEMO = Path(__file__).resolve().parents[2] / "workers" / "demo" / "model"
 TOKENIZER = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
@@ -94,7 +94,7 @@ def test_a_handoff_changes_nothing() -> None:
     source, target = engine(), engine(prefill_budget_tokens=20)
     outputs = Outputs()
     for seed in range(2):
-        name, words, sampling = str(seed), prompt(f"count to {40 + seed}"), sampled(seed=seed, json_schema=PERSON)
+        name, words, sampling = str(seed), prompt(f"count to {40 + seed}"), sampled(60, seed, json_schema=PERSON)
         blocks = target.reserve(Key(name, 0), len(words))
         emission = prefill(source, name, words, sampling)
         outputs.add([emission])
@@ -104,7 +104,7 @@ def test_a_handoff_changes_nothing() -> None:
         target.attach(request(name, [*words, *emission.tokens], sampling, first_index=1), len(words))
     drain(target, outputs)
     for seed in range(2):
-        expected = alone(sampled(seed=seed, json_schema=PERSON), f"count to {40 + seed}")
+        expected = alone(sampled(60, seed, json_schema=PERSON), f"count to {40 + seed}")
         assert (outputs.tokens[str(seed)], outputs.finish[str(seed)]) == expected
 
 
@@ -131,13 +131,13 @@ def test_killed_and_continued_equals_undisturbed(grammar: dict[str, str]) -> Non
 
 
 def test_preempted_requests_keep_their_place_in_the_grammar() -> None:
-    tight = engine(kv_blocks=14, prefix_cache=False)
+    tight = engine(kv_blocks=11, prefix_cache=False)
     for seed in range(3):
-        tight.submit(request(str(seed), prompt("count to 40"), sampled(seed=seed, json_schema=PERSON)))
+        tight.submit(request(str(seed), prompt("count to 40"), sampled(60, seed, json_schema=PERSON)))
     outputs = drain(tight)
     assert tight.stats.preemptions > 0
     for seed in range(3):
-        expected = alone(sampled(seed=seed, json_schema=PERSON))
+        expected = alone(sampled(60, seed, json_schema=PERSON))
         assert (outputs.tokens[str(seed)], outputs.finish[str(seed)]) == expected
 
 
@@ -163,10 +163,15 @@ def test_masks_follow_from_the_tokens_alone() -> None:
         rebuilt = subject.grammars.matcher(sampling, whole[:count])
         masks = masks_of([stepwise, None, rebuilt], subject.vocab_size, torch.device("cpu"))
         assert masks is not None and masks.rows.tolist() == [0, 2]
-        assert masks.allowed[0].tolist() == masks.allowed[1].tolist()
-        assert masks.allowed[0, whole[count]]
+        assert masks.barred[0].tolist() == masks.barred[1].tolist()
+        assert not masks.barred[0, whole[count]] and masks.barred[0].any()
         assert stepwise.accept([whole[count]])
     assert masks_of([None, None], subject.vocab_size, torch.device("cpu")) is None
+
+
+def test_bits_are_spread_on_a_device_as_on_the_host() -> None:
+    packed = np.random.default_rng(0).integers(0, 256, (3, 40)).astype(np.uint8)
+    assert spread(torch.from_numpy(packed)).tolist() == np.unpackbits(packed, axis=1, bitorder="little").tolist()
 
 
 def test_greedy_takes_the_best_allowed_token_and_logprobs_are_the_models() -> None:

@@ -105,19 +105,19 @@ class Grammars:
 
 @dataclass(frozen=True, slots=True)
 class Masks:
-    """Allowed tokens of some rows of a step: `rows` (k,) and `allowed` (k, vocab_size), boolean, on the device."""
+    """Tokens that some rows of a step must not take: `rows` (k,) and `barred` (k, vocab_size), boolean, on the device."""
 
     rows: torch.Tensor
-    allowed: torch.Tensor
+    barred: torch.Tensor
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """A copy of `logits` (n, vocab_size) in which the other tokens of these rows have probability 0."""
-        constrained = logits.index_select(0, self.rows).masked_fill(~self.allowed, -torch.inf)
+        constrained = logits.index_select(0, self.rows).masked_fill_(self.barred, -torch.inf)
         return logits.index_copy(0, self.rows, constrained)
 
 
 def masks_of(matchers: Sequence[Matcher | None], vocab_size: int, device: torch.device) -> Masks | None:
-    """Masks for the rows that have a matcher; None if none has. Packed bits travel to the device and are spread there."""
+    """Masks for the rows that have a matcher; None if none has."""
     rows = [i for i, matcher in enumerate(matchers) if matcher is not None]
     if not rows:
         return None
@@ -126,6 +126,13 @@ def masks_of(matchers: Sequence[Matcher | None], vocab_size: int, device: torch.
         matcher = matchers[i]
         assert matcher is not None
         matcher.fill(row)
-    packed = torch.from_numpy(words.view(np.uint8)).to(device)
-    bits = packed[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=device) & 1
-    return Masks(torch.tensor(rows, device=device), bits.flatten(1)[:, :vocab_size].bool())
+    if device.type == "cpu":
+        barred = torch.from_numpy(np.unpackbits(~words.view(np.uint8), axis=1, bitorder="little").view(np.bool_))
+    else:  # an eighth of the bytes travels
+        barred = spread(torch.from_numpy(~words.view(np.uint8)).to(device))
+    return Masks(torch.tensor(rows, device=device), barred[:, :vocab_size])
+
+
+def spread(packed: torch.Tensor) -> torch.Tensor:
+    """Bits of bytes (k, n), lowest first, as booleans (k, 8 n)."""
+    return (packed[:, :, None] >> torch.arange(8, dtype=torch.uint8, device=packed.device) & 1).flatten(1).bool()
