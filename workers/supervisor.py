@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -17,6 +18,8 @@ from typing import IO, Any
 
 from orchestrator.core.pulse import DUMP_SIGNAL
 from workers.watch import CHECK_S, HungWatch, Limits
+
+log = logging.getLogger(__name__)
 
 
 def describe_exit(code: int) -> str:
@@ -132,15 +135,21 @@ class ChildProcess:
                 if ready and "pulse" in document:
                     if self._watch is not None:
                         self._watch.heard(document["pulse"])
-                    self._on_pulse(document["pulse"])
+                    self._tell(self._on_pulse, document["pulse"])
                 elif not ready and "pid" in document:
                     ready = True
                     self._deadline.cancel()
                     if self._watch is not None:
                         self._watch.heard({})
-                    self._on_ready(document)
+                    self._tell(self._on_ready, document)
                 else:
                     self._write(line)
+
+    def _tell(self, who: Callable[[dict[str, Any]], None], what: dict[str, Any]) -> None:
+        try:
+            who(what)
+        except Exception:  # the pipe must be read whatever becomes of a line
+            log.exception("process %d said %s", self.pid, what)
 
     def _write(self, line: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):  # the disk is full, or the child has ended

@@ -25,7 +25,8 @@ class Silence:
 
     def __init__(self, most_away_s: float = MOST_AWAY_S) -> None:
         self._most_away_s = most_away_s
-        self._silent_s = self._checked_s = 0.0
+        self._silent_s = 0.0
+        self._checked_s: float | None = None
 
     def heard(self) -> None:
         """A sign of life."""
@@ -33,7 +34,7 @@ class Silence:
 
     def check(self, now_s: float) -> float:
         """Seconds of silence until `now_s` (monotonic). To be called regularly."""
-        away_s, self._checked_s = now_s - self._checked_s, now_s
+        away_s, self._checked_s = now_s - (self._checked_s or now_s), now_s
         self._silent_s += min(away_s, self._most_away_s)
         return self._silent_s
 

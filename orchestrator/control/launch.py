@@ -17,6 +17,7 @@ from orchestrator.control.ray_process import RayProcess
 from orchestrator.control.rundir import DESIRED, RunDirectory
 from orchestrator.control.signals import Interrupted, StopSignal
 from orchestrator.control.startup import wait_for_pairs, wait_for_workers, wait_until_routable
+from orchestrator.control.state_keeper import StateKeeper
 from orchestrator.core.config import Cluster, dump
 from orchestrator.state import Store, StoreError, open_store
 from workers.host import OWNER
@@ -47,6 +48,8 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
             reporter.say("ended processes of an earlier cluster in this run directory")
         store_url = cluster.spec.state.store_url(run_dir.path)
         store = _fresh_store(cluster, store_url)
+        keeper = StateKeeper(store, reporter.say)
+        keeper.start()
         os.environ[OWNER] = str(run_dir.path)
         doors = FrontDoors(cluster, run_dir, store, store_url)
         # Ray and the front doors take seconds to start, and need each other only later.
@@ -58,6 +61,7 @@ def run(cluster: Cluster, run_dir: RunDirectory, reporter: Reporter) -> None:
             stop.starting = False
             doors.stop(drain_budget_s(store) + DOORS_GRACE_S, stop.now)
             ray.stop()
+            keeper.stop()
             del os.environ[OWNER]
             run_dir.cluster_file.unlink(missing_ok=True)
             store.close()
@@ -114,7 +118,8 @@ def _ray_of(ray: RayProcess) -> dict[str, Any]:
 def _rewrite(run_dir: RunDirectory, ray: RayProcess) -> None:
     """Another Ray than before: say so where others look for it."""
     if description := run_dir.read_cluster():
-        run_dir.write_cluster(description | _ray_of(ray))
+        with contextlib.suppress(OSError):  # a full disk; `pdctl down` of a killed launcher then finds an older address
+            run_dir.write_cluster(description | _ray_of(ray))
 
 
 def _fresh_store(cluster: Cluster, store_url: str) -> Store:

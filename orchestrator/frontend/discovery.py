@@ -34,7 +34,9 @@ class Snapshot:
 
 
 def read(store: Store) -> Snapshot:
-    """The revision first, so that a change in between is seen by the next poll."""
+    """The revision first, so that a change in between is seen by the next poll. A store that lost all is no order to drop all."""
+    if store.get("cluster", "spec") is None:
+        raise StoreError("the store holds no cluster/spec: going on with what is known")
     return Snapshot(store.revision(), store.list("endpoint"), store.list("worker"), store.list("policy"))
 
 
@@ -51,15 +53,18 @@ class Discovery:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        revision = -1
+        revision, failure = -1, ""
         while True:
             try:
                 if await asyncio.to_thread(self.store.revision) != revision:
                     snapshot = await asyncio.to_thread(read, self.store)
                     await self.apply(snapshot)
                     revision = snapshot.revision
+                failure = ""
             except StoreError as error:
-                log.warning("store: %s", error)
+                if str(error) != failure:
+                    failure = str(error)
+                    log.warning("store: %s", failure)
             except Exception:  # a document that makes no sense must not end discovery for good
                 log.exception("revision %d of the store", revision)
             await asyncio.sleep(POLL_S)

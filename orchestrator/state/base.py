@@ -17,6 +17,10 @@ class StoreError(Exception):
     """The store cannot be reached or stayed locked. A write that raised this may or may not have happened."""
 
 
+class StoreDamaged(StoreError):
+    """What is stored cannot be read any more. Only `restore` helps."""
+
+
 class Store(Protocol):
     """Documents are JSON objects under (kind, name). Safe for many threads and processes; a writer may die at any point.
 
@@ -45,6 +49,12 @@ class Store(Protocol):
 
     def revision(self) -> int:
         """A number that grows with every change of any document, and never otherwise. Cheap enough to poll every 100 ms."""
+
+    def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
+        """Make `documents` (kind to name to document) all that is stored, at `revision`, in one step.
+
+        A damaged store is set aside and made anew. Events stay as they are, or are lost with a damaged store.
+        """
 
     def append_event(self, event: Mapping[str, Any]) -> int:
         """Add to the event log; returns its sequence number. The revision stays as it is."""

@@ -94,6 +94,15 @@ class RedisStore:
         with self._errors():
             return int(cast(str | None, self._redis.get(self._revision)) or 0)
 
+    def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
+        with self._errors(), self._redis.pipeline(transaction=True) as commands:
+            for kind, named in documents.items():
+                commands.delete(self._kind(kind))
+                if named:
+                    commands.hset(self._kind(kind), mapping={name: encode(doc) for name, doc in named.items()})
+            commands.set(self._revision, revision)
+            commands.execute()
+
     def append_event(self, event: Mapping[str, Any]) -> int:
         body = encode(event)
         with self._errors():
@@ -120,4 +129,15 @@ class RedisStore:
         try:
             yield
         except (redis.RedisError, OSError, ValueError) as error:
-            raise StoreError(f"redis: {error}") from error
+            raise StoreError(f"redis: {error}{_remedy(str(error))}") from error
+
+
+def _remedy(message: str) -> str:
+    """What to do about a Redis that answers and refuses."""
+    if "OOM" in message:
+        return "; give Redis more memory (maxmemory), nothing is lost meanwhile"
+    if "MISCONF" in message:
+        return "; free space on the disk of Redis, nothing is lost meanwhile"
+    if "READONLY" in message:
+        return "; spec.state.url names a replica: name the primary"
+    return ""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.state.base import EVENT_LIMIT, Document, StoreError, Update, decode, encode
+from orchestrator.state.base import EVENT_LIMIT, Document, StoreDamaged, StoreError, Update, decode, encode
 
 BUSY_TIMEOUT_S = 10.0
 
@@ -32,19 +33,37 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._path = path
+        self._closed = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            # The switch to WAL ignores the busy time-out, so processes that start together take turns.
-            with open(f"{path}.lock", "w") as turn:
-                fcntl.flock(turn, fcntl.LOCK_EX)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.executescript(_SCHEMA)
-            # With WAL this survives a killed process; only a power cut can lose the last transactions, never the file.
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            os.chmod(path, 0o600)
+            with self._turn():
+                self._db, self._inode = self._open()
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"cannot open the state file {path}: {error}") from error
+            raise _store_error(error, path, "cannot open the state file") from error
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Opening and setting aside by several processes, one after the other."""
+        with open(f"{self._path}.lock", "a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            yield
+
+    def _open(self) -> tuple[sqlite3.Connection, int]:
+        """(connection, inode of the file). Writes only what is missing, so that it also works on a full disk."""
+        db = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            # The switch to WAL ignores the busy time-out, so processes that start together take turns.
+            db.execute("PRAGMA journal_mode=WAL")
+            if not db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'events'").fetchone()[0]:
+                db.executescript(_SCHEMA)
+            # With WAL this survives a killed process; only a power cut can lose the last transactions, never the file.
+            db.execute("PRAGMA synchronous=NORMAL")
+            os.chmod(self._path, 0o600)
+            return db, os.stat(self._path).st_ino
+        except BaseException:
+            db.close()
+            raise
 
     def put(self, kind: str, name: str, doc: Mapping[str, Any]) -> None:
         body = encode(doc)
@@ -83,6 +102,31 @@ class SqliteStore:
             value: int = self._db.execute("SELECT value FROM revision").fetchone()[0]
         return value
 
+    def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
+        rows = [(kind, name, encode(doc)) for kind, named in documents.items() for name, doc in named.items()]
+        try:
+            self._replace(rows, revision)
+        except StoreDamaged:
+            self._set_aside()
+            self._replace(rows, revision)
+
+    def _replace(self, rows: Sequence[tuple[str, str, str]], revision: int) -> None:
+        with self._write():
+            self._db.execute("DELETE FROM documents")
+            self._db.executemany("INSERT INTO documents VALUES (?, ?, ?)", rows)
+            self._db.execute("UPDATE revision SET value = ?", (revision,))
+
+    def _set_aside(self) -> None:
+        """Rename the damaged file and what belongs to it; other processes notice and open the one that takes its place."""
+        with self._lock, self._turn():
+            try:
+                aside = self._path.with_name(f"{self._path.name}.damaged")
+                for suffix in ("", "-wal", "-shm"):
+                    with suppress(FileNotFoundError):
+                        os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+            except OSError as error:
+                raise _store_error(error, self._path, "cannot set the damaged state file aside") from error
+
     def append_event(self, event: Mapping[str, Any]) -> int:
         body = encode(event)
         with self._write():
@@ -99,15 +143,29 @@ class SqliteStore:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._db.close()
 
     @contextmanager
     def _read(self) -> Iterator[None]:
         with self._lock:
             try:
+                self._follow()
                 yield
-            except sqlite3.Error as error:
-                raise StoreError(f"state file: {error}") from error
+            except (sqlite3.Error, OSError) as error:
+                raise _store_error(error, self._path, "state file") from error
+
+    def _follow(self) -> None:
+        """Open the file again if another one has taken its place: the old one is nobody's any more."""
+        try:
+            inode = os.stat(self._path).st_ino
+        except FileNotFoundError:
+            inode = 0
+        if inode != self._inode and not self._closed:
+            with self._turn():
+                fresh, self._inode = self._open()
+            self._db.close()
+            self._db = fresh
 
     @contextmanager
     def _write(self) -> Iterator[None]:
@@ -119,7 +177,8 @@ class SqliteStore:
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                    with suppress(sqlite3.Error):  # what went wrong first is what counts
+                        self._db.execute("ROLLBACK")
                 raise
 
     def _body(self, kind: str, name: str) -> str | None:
@@ -133,3 +192,14 @@ class SqliteStore:
         else:
             self._db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, name, body))
         self._db.execute("UPDATE revision SET value = value + 1")
+
+
+def _store_error(error: Exception, path: Path, what: str) -> StoreError:
+    """Says what to do where that is known. A damaged file is a StoreDamaged."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    where = f"{what} {path}: {error}"
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(f"{where}; free space on its disk, what is stored stays readable")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
+        return StoreDamaged(f"{where}; a running cluster sets it aside and writes it anew")
+    return StoreError(where)

@@ -69,9 +69,8 @@ async def test_a_store_that_lost_everything_takes_no_worker_away(followed):
     store, _, _ = followed
     store.put("worker", "w0", DESIRED)
     store.put("endpoint", "w0", ENDPOINT)
+    await until(links)
     async with asyncio.timeout(10):
-        while not links():
-            await asyncio.sleep(0)
         store.restore({kind: {} for kind in ("cluster", "worker", "endpoint")}, 0)
         store.put("policy", "routing", {"name": "random", "parameters": {}})
         seen = asyncio.Event()
