@@ -56,7 +56,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Raises ApiError for what is no HTTP or breaks a bound; nothing can be read after that."""
-        if self.in_head:
+        if self.pending is None:
             self._partial_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -93,7 +93,7 @@ class RequestReader:
             raise _Full
         self.in_head, self.since_s = True, time.monotonic()
         self._raw, self._target = {}, b""
-        self._head_bytes = self._partial_bytes = self._fields = 0
+        self._head_bytes = self._fields = 0
 
     def on_url(self, part: bytes) -> None:
         self._target += part
@@ -116,7 +116,7 @@ class RequestReader:
             raise ApiError(400, f"Header {name.decode()} was sent twice: send it once.", "duplicate_header")
 
     def on_headers_complete(self) -> None:
-        self.in_head = False
+        self.in_head, self._partial_bytes = False, 0
         parser, raw = self._parser, self._raw
         version = parser.get_http_version()
         self._check(version)
