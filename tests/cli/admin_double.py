@@ -118,7 +118,9 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
     def DescribeWorker(self, request: Any, context: Any) -> admin_pb2.WorkerDetail:
         description = worker_pb2.WorkerDescription(engine="torch", dtype="float32", block_tokens=16, block_bytes=65536)
         event = admin_pb2.Event(sequence=1, at=time.time() - 60, kind="worker", object=request.name, reason="Started")
-        events = [event, admin_pb2.Event(sequence=2, reason="RestartGivenUp", message="still busy after 60 s")]
+        events = [event]
+        if any(r.worker == request.name for r in self.restarts):
+            events.append(admin_pb2.Event(sequence=2, reason="RestartGivenUp", message="still busy after 60 s"))
         description.kv_layout, description.versions["torch"] = "block, layer", "2.13"
         worker = self._worker(request.name, context)
         if worker.restarting:

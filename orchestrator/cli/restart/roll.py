@@ -77,7 +77,8 @@ def restart(pace: Pace, output: Form, pool: str = "", name: str = "") -> None:
 def _one(client: Client, name: str, pace: Pace) -> Document:
     from pd.v1.admin_pb2 import NameRequest, RestartRequest
 
-    before = document(client.admin.DescribeWorker(NameRequest(name=name)).worker)
+    found = client.admin.DescribeWorker(NameRequest(name=name))
+    before, last_event = document(found.worker), max((e.sequence for e in found.events), default=0)
     _warn_if_alone(client, before)
     client.admin.Restart(RestartRequest(worker=name, budget_s=pace.budget_s, force=pace.force))
     row: Document = {}
@@ -87,7 +88,7 @@ def _one(client: Client, name: str, pace: Pace) -> Document:
         again = row["incarnation"] not in (0, before["incarnation"])
         if not row["restarting"]:
             if not again:
-                raise CliError(f"{name} was not restarted: {_why(client, name)}", "", _LONGER)
+                raise CliError(f"{name} was not restarted: {_why(client, name, last_event)}", "", _LONGER)
             return Look(True, f"{name} {row['state']}")
         if again and row["state"] == "dead" and row["restarts"]:
             raise CliError(f"{name} does not start: {row['message']}", "", f"look at `pdctl logs {name}`")
@@ -118,12 +119,13 @@ def _warn_if_alone(client: Client, row: Document) -> None:
             say(f"{row['name']}: no other worker can {role}, so requests wait until it is back")
 
 
-def _why(client: Client, name: str) -> str:
+def _why(client: Client, name: str, after: int) -> str:
+    """What the controller said of it since the event `after`."""
     from pd.v1.admin_pb2 import NameRequest
 
     events = client.admin.DescribeWorker(NameRequest(name=name)).events
-    told = [e.message for e in events if e.reason in ("RestartGivenUp", "DrainResumed")]
-    return told[-1] if told and told[-1] else "somebody let it take work again"
+    told = [e.message for e in events if e.sequence > after and e.reason == "RestartGivenUp"]
+    return told[-1] if told else "somebody let it take work again"
 
 
 def _take_back(client: Client, name: str, done: Sequence[Document], chosen: Sequence[str]) -> None:
