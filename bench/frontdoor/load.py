@@ -139,7 +139,7 @@ class Client:
         self.results: list[Sent] = []
 
     async def stream(self, i: int) -> None:
-        """One client: connect, wait for its turn, ask until the time is over."""
+        """One client: connect, wait for its turn, ask at least once and until the time is over."""
         job = self._job
         loop = asyncio.get_running_loop()
         ports = [job.ports[i % len(job.ports)], *([job.prefill_port] if job.prefill_port else [])]
@@ -147,7 +147,7 @@ class Client:
             (await loop.create_connection(lambda: Connection(self._clock), "127.0.0.1", port))[1] for port in ports
         ]
         await asyncio.sleep(job.ramp_s * i / job.streams)
-        while self._clock() < job.stop_s:
+        while True:
             number, self._next = self._next, self._next + 1
             sent = Sent(number, 0.0)
             self.results.append(sent)
@@ -157,6 +157,8 @@ class Client:
                 sent.wrong = f"{type(error).__name__} {error}"
                 return
             check(body, sent, job)
+            if self._clock() >= job.stop_s:
+                return
 
     async def _ask(self, number: int, sent: Sent, connections: list[Connection]) -> bytes:
         job = self._job

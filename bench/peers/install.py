@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HOW = "python -m venv .peers && .peers/bin/pip install vllm-router sglang-router (or TANDEM_PEERS=path of such a venv)"
+HOW = "pip install '.[peers]', or TANDEM_PEERS=path of a venv with vllm-router and sglang-router"
 
 
 def peer_python(module: str) -> str | None:
