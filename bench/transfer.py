@@ -1,4 +1,7 @@
-"""Speed of KV pulls between two processes, as a share of memcpy measured in the same run."""
+"""Speed of KV pulls between two processes, as a share of memcpy measured in the same run.
+
+With --network: between two network namespaces, as a share of a plain socket (bench.transfer_network).
+"""
 
 from __future__ import annotations
 
@@ -170,4 +173,9 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
         serve(int(sys.argv[2]))
         sys.exit(0)
+    if "--network" in sys.argv:
+        sys.argv.remove("--network")
+        from bench import transfer_network
+
+        run("transfer", transfer_network.measure_network, transfer_network.__doc__)
     run("transfer", measure, __doc__)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from tests.transfer.pools import make_pool
 from workers.transfer.base import KvPool, TransferError
-from workers.transfer.metadata import Layout, PeerMetadata
+from workers.transfer.metadata import Layout, PeerMetadata, with_digest
 
 LAYOUT = Layout.of(make_pool(3, None))
 GOOD = PeerMetadata("nixl", "source-1-ab", LAYOUT, blob=b"\0agent", data_address=1 << 40, generations_address=1 << 41)
 
 
 def changed(**fields: Any) -> bytes:
-    return json.dumps(json.loads(GOOD.encode()) | fields).encode()
+    return with_digest(json.dumps(json.loads(GOOD.encode()[:-16]) | fields).encode())
 
 
 def test_round_trip() -> None:
@@ -30,7 +30,7 @@ def test_round_trip() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (changed(v=2), "version 1"),
+        (changed(v=1), "version 2"),
         (changed(kind="gloo"), "'gloo'"),
         (changed(blocks=0), "blocks"),
         (changed(blocks=True), "blocks"),
@@ -40,7 +40,10 @@ def test_round_trip() -> None:
         (changed(blob="*"), "base64"),
         (changed(memory="FILE"), "memory"),
         (changed(incarnation="x" * 201), "incarnation"),
-        (b"\xff\xfe", "JSON"),
+        (with_digest(b"\xff\xfe"), "JSON"),
+        (b"\xff\xfe", "damaged"),
+        (b"", "damaged"),
+        (GOOD.encode()[:-1], "truncated"),
         (b" " * (256 * 1024 + 1), "too long"),
     ],
 )
@@ -49,7 +52,19 @@ def test_refusals_name_the_field(raw: bytes, message: str) -> None:
         PeerMetadata.decode(raw, "nixl")
 
 
-@given(st.binary(max_size=300) | st.dictionaries(st.text(), st.integers() | st.text()).map(lambda d: changed(**d)))
+@given(at=st.integers(0, len(GOOD.encode()) - 1), bit=st.integers(0, 7))
+def test_one_changed_bit_is_found(at: int, bit: int) -> None:
+    raw = bytearray(GOOD.encode())
+    raw[at] ^= 1 << bit
+    with pytest.raises(TransferError, match="damaged"):
+        PeerMetadata.decode(bytes(raw), "nixl")
+
+
+@given(
+    st.binary(max_size=300).map(with_digest)
+    | st.binary(max_size=300)
+    | st.dictionaries(st.text(), st.integers() | st.text()).map(lambda d: changed(**d))
+)
 def test_anything_else_is_a_transfer_error(raw: bytes) -> None:
     try:
         PeerMetadata.decode(raw, "nixl")

@@ -29,7 +29,7 @@ def pair() -> Iterator[tuple[NixlTransport, PeerProcess]]:
 def test_while_a_peer_is_given_up(pair: tuple[NixlTransport, PeerProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     sink, source = pair
     with monkeypatch.context() as patch:
-        patch.setattr(sink._agent.nixl, "deregister_memory", failing)
+        patch.setattr(sink._reader._agent.nixl, "deregister_memory", failing)
         sink.disconnect("other")
         wait_until(lambda: sink.connected() == [])
     sink.connect("other", source.metadata)
@@ -39,7 +39,7 @@ def test_while_a_peer_is_given_up(pair: tuple[NixlTransport, PeerProcess], monke
 def test_while_a_peer_is_set_up(pair: tuple[NixlTransport, PeerProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     sink, source = pair
     with monkeypatch.context() as patch:
-        patch.setattr(sink._agent.nixl, "register_memory", failing)
+        patch.setattr(sink._reader._agent.nixl, "register_memory", failing)
         sink.connect("another", source.metadata)
         error = pull(sink, "another", leased([1]), [1]).error
     assert "NIXL_ERR_BACKEND" in str(error)

@@ -192,24 +192,3 @@ def test_an_idle_transport_costs_almost_nothing(sink: Transport) -> None:
     before_s, until_s = time.process_time(), time.monotonic() + 1.0
     threading.Event().wait(until_s - time.monotonic())
     assert time.process_time() - before_s < 0.05
-
-
-def test_a_stopped_peer_cannot_write_after_done(pool: KvPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over TCP the source copies. Stopped in the middle it holds the pull beyond its deadline; `done` waits for its end."""
-    monkeypatch.setenv("UCX_TLS", "tcp")
-    with PeerProcess("nixl", BLOCKS, SEED) as peer:
-        with closing(make_transport("nixl", "sink", pool, pull_timeout_s=0.5)) as sink:
-            sink.connect("source", peer.metadata)
-            assert pull(sink, "source", leased([1]), [1]).error is None
-            results: queue.SimpleQueue[PullResult] = queue.SimpleQueue()
-            peer.signal(signal.SIGSTOP)
-            sink.pull("source", leased(list(range(BLOCKS))), range(BLOCKS), results.put)
-            sink.pull("source", leased([1]), [1], results.put)
-            assert "deadline" in str(results.get(timeout=10).error)  # the second: it never started
-            assert results.empty()
-            peer.signal(signal.SIGCONT)
-            assert "deadline" in str(results.get(timeout=10).error)
-            assert torch.equal(pool.data, make_pool(BLOCKS, SEED).data)  # all of it had landed when `done` came
-            wait_until(lambda: sink.connected() == [])
-            sink.connect("source", peer.metadata)
-            assert pull(sink, "source", leased([1]), [1]).error is None

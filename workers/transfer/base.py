@@ -54,6 +54,9 @@ class Transport(Protocol):
     def metadata(self) -> bytes:
         """Identity and addresses of this side (never a pickle)."""
 
+    def versions(self) -> dict[str, str]:
+        """What moves the blocks, as loaded, and `kv_layout`, which must be equal on both sides: for `describe worker`."""
+
     def connect(self, peer: str, metadata: bytes) -> None:
         """Pre-warm the pair; idempotent, returns at once. New metadata for a known `peer` replaces the old, a failed pair is retried."""
 

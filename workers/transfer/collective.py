@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import torch
+
 from workers.engine.base import KvBlocks
 from workers.transfer.base import KvPool, PullResult, TransferError
 from workers.transfer.checksum import ChecksumServer
@@ -59,6 +61,13 @@ class CollectiveTransport:
     def metadata(self) -> bytes:
         """See `Transport`."""
         return self._metadata
+
+    def versions(self) -> dict[str, str]:
+        """See `Transport`."""
+        found = {"kv_layout": Layout.of(self._pool).fingerprint}
+        if self._backend == "nccl":
+            found["nccl"] = ".".join(map(str, torch.cuda.nccl.version()))  # type: ignore[no-untyped-call]
+        return found
 
     def connect(self, peer: str, metadata: bytes) -> None:
         """See `Transport`. A pair that failed is set up again; metadata that does not fit makes later pulls fail with the reason."""

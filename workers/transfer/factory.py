@@ -20,10 +20,11 @@ def make_transport(
 ) -> Transport:
     """A running transport of `kind` (one of `KINDS`); raises ValueError for another kind, TransferError if it does not start.
 
-    `host` is the address the other side dials (collective transports); NIXL finds its own.
+    `host` is the address the other side dials: for everything with collective transports, for checksums with NIXL, which finds
+    its own for the rest (UCX_NET_DEVICES narrows them down).
     """
     if kind == "nixl":
-        return NixlTransport(name, pool, checksums=checksums, pull_timeout_s=pull_timeout_s)
+        return NixlTransport(name, pool, host=host, checksums=checksums, pull_timeout_s=pull_timeout_s)
     if kind in ("gloo", "nccl"):
         return CollectiveTransport(
             name, pool, backend=kind, host=host, checksums=checksums, pull_timeout_s=pull_timeout_s

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from workers.transfer.base import KvPool, TransferError
 
-VERSION = 1
+VERSION = 2
+_DIGEST_BYTES = 16
 MAX_METADATA_BYTES = 256 * 1024
 _MAX_ADDRESS = 2**63 - 1
 
@@ -62,22 +64,26 @@ class PeerMetadata:
     device_id: int = 0
 
     def encode(self) -> bytes:
-        """As bytes for the wire."""
-        return json.dumps({
+        """As bytes for the wire: JSON, then its digest. NIXL itself takes a blob with a changed address without a word."""
+        body = json.dumps({
             "v": VERSION, "kind": self.kind, "incarnation": self.incarnation,
             "fingerprint": self.layout.fingerprint, "block_bytes": self.layout.block_bytes, "blocks": self.layout.blocks,
             "host": self.host, "port": self.port, "checksum_port": self.checksum_port,
             "blob": base64.b64encode(self.blob).decode(), "data_address": self.data_address,
             "generations_address": self.generations_address, "memory": self.memory, "device_id": self.device_id,
         }).encode()  # fmt: skip
+        return with_digest(body)
 
     @classmethod
     def decode(cls, raw: bytes, kind: str) -> PeerMetadata:
         """Parse and check; raises TransferError on anything but well-formed metadata of a `kind` transport."""
         if len(raw) > MAX_METADATA_BYTES:
             raise TransferError(f"peer metadata of {len(raw)} bytes is too long")
+        body = raw[:-_DIGEST_BYTES]
+        if raw != with_digest(body):
+            raise TransferError("peer metadata is truncated or damaged: its digest does not fit")
         try:
-            fields = json.loads(raw)
+            fields = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise TransferError("peer metadata is not JSON") from error
         if not isinstance(fields, dict) or fields.get("v") != VERSION:
@@ -108,6 +114,11 @@ class PeerMetadata:
             memory=memory,
             device_id=_integer(fields, "device_id", 0, 1023),
         )
+
+
+def with_digest(body: bytes) -> bytes:
+    """`body` and its 16-byte BLAKE2b digest."""
+    return body + hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
 
 def _text(fields: dict[str, Any], key: str, limit: int) -> str:

@@ -1,7 +1,8 @@
-"""KV transport over NIXL: one-sided READs, one transfer thread that owns the agent."""
+"""KV transport over NIXL: one-sided READs, one transfer thread that owns the agents."""
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -11,10 +12,14 @@ from functools import partial
 from workers.engine.base import KvBlocks
 from workers.transfer.base import KvPool, PullResult, TransferError
 from workers.transfer.checksum import ChecksumServer
-from workers.transfer.metadata import PeerMetadata
+from workers.transfer.metadata import Layout, PeerMetadata
 from workers.transfer.nixl_agent import Agent
-from workers.transfer.nixl_peer import NixlPeer, PeerState, as_transfer_error
+from workers.transfer.nixl_peer import PeerState, as_transfer_error
+from workers.transfer.nixl_reader import Reader
+from workers.transfer.nixl_versions import nixl_versions
 from workers.transfer.pending import Pull
+
+log = logging.getLogger(__name__)
 
 # An idle side wakes this often to let peers connect (about four exchanges, at start only).
 IDLE_WAKE_S = 0.02
@@ -26,13 +31,20 @@ _SPIN_S = 0.0003
 _POLL_PAUSE_S = 0.0001
 _START_TIMEOUT_S = 30.0
 _CLOSE_GRACE_S = 0.5
+# After a reader could not be replaced (no descriptors left, say), try again.
+_REPLACE_AGAIN_S = 1.0
 
 
 class NixlTransport:
     """See `Transport`. `device` defaults to the pool's. `checksums` (on both sides) compares every pulled block with its source; slow.
 
-    `pull_timeout_s` and `connect_timeout_s` count from the call. A READ that a hung peer keeps alive beyond that reports when
-    it has ended, because until then it may write into the destination.
+    One agent serves the readers of this pool for as long as the transport lives, so its metadata holds; another one, made with
+    the first `connect`, reads. A hung peer may cost the second one (see `Reader`), never the first.
+
+    `pull_timeout_s` and `connect_timeout_s` count from the call. A pull whose peer hangs (stopped, or its host is gone)
+    reports when nothing can write into its destination any more: at its deadline plus the agent's end, which other READs that
+    are under way may delay until they end, by `pull_timeout_s` at most. All pairs reconnect then; their pulls wait.
+    `host` is where readers find the checksums of this side.
     Raises TransferError if NIXL or its UCX backend does not start, ValueError for a pool that cannot be registered.
     """
 
@@ -42,6 +54,7 @@ class NixlTransport:
         pool: KvPool,
         *,
         device: str | None = None,
+        host: str = "127.0.0.1",
         checksums: bool = False,
         pull_timeout_s: float = 10.0,
         connect_timeout_s: float = 10.0,
@@ -52,15 +65,17 @@ class NixlTransport:
         self._pool = pool
         self._pull_timeout_s = pull_timeout_s
         self._connect_timeout_s = connect_timeout_s
-        self._checksums = ChecksumServer(pool) if checksums else None
+        self._host = host
+        self._checksums = ChecksumServer(pool, host) if checksums else None
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
         self._metadata = b""
         self._connected: tuple[str, ...] = ()
-        self._peers: dict[str, NixlPeer] = {}
+        self._reader: Reader | None = None
+        self._given_up: list[Reader] = []
+        self._replace_after_s = 0.0
         self._refused: dict[str, TransferError] = {}
-        self._retired: list[NixlPeer] = []
         started: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(started,), name=f"kv-transfer-{name}", daemon=True)
         self._thread.start()
@@ -75,6 +90,10 @@ class NixlTransport:
     def metadata(self) -> bytes:
         """See `Transport`."""
         return self._metadata
+
+    def versions(self) -> dict[str, str]:
+        """See `Transport`."""
+        return {**nixl_versions(), "kv_layout": Layout.of(self._pool).fingerprint}
 
     def connect(self, peer: str, metadata: bytes) -> None:
         """See `Transport`. A pair that failed is set up again; metadata that does not fit makes later pulls fail with the reason."""
@@ -116,8 +135,8 @@ class NixlTransport:
 
     def _run(self, started: queue.SimpleQueue[Exception | None]) -> None:
         try:
-            self._agent = Agent(self.name, self._pool, self._checksums.port if self._checksums else 0)
-            self._metadata = self._agent.metadata.encode()
+            self._agent = Agent(self.name, self._pool, reads=False)
+            self._metadata = self._agent.metadata(self._host, self._checksums.port if self._checksums else 0).encode()
         except ValueError as error:
             started.put(error)
             return
@@ -140,39 +159,60 @@ class NixlTransport:
             except queue.Empty:
                 pass
             now_s = time.monotonic()
-            if self._advance(now_s):
+            busy = self._advance(now_s)
+            self._agent.progress()
+            if busy:
                 busy_since_s = busy_since_s or now_s
                 pause_s = 0.0 if now_s - busy_since_s < _SPIN_S else _POLL_PAUSE_S
             else:
                 busy_since_s = 0.0
-                self._agent.progress()
+                if self._reader is not None:
+                    self._reader.progress()
                 served = time.monotonic() - now_s > _SERVED_S
                 pause_s = _SERVING_WAKE_S if served else min(IDLE_WAKE_S, max(pause_s, _SERVING_WAKE_S) * 2)
 
     def _advance(self, now_s: float) -> bool:
-        """Move every pair on; True while any has something to poll."""
-        for peer in (*self._peers.values(), *self._retired):
-            if peer.busy:
-                peer.advance(now_s)
-        for peer in [p for p in self._retired if not p.in_flight]:
-            peer.drop()
-            self._retired.remove(peer)
-        self._connected = tuple(name for name, peer in self._peers.items() if peer.state is PeerState.READY)
-        return any(peer.busy for peer in (*self._peers.values(), *self._retired))
+        """Move every pair on; True while somebody waits for any of them."""
+        reader = self._reader
+        if reader is None:
+            return False
+        for some in (reader, *self._given_up):
+            some.advance(now_s)
+        hangs = reader.stuck(now_s)
+        if (hangs or reader.worn) and now_s > self._replace_after_s:
+            self._replace(reader, now_s, "a READ hangs" if hangs else "many pairs have ended")
+        for old in [r for r in self._given_up if r.spent(now_s)]:
+            self._given_up.remove(old)
+            old.close(TransferError("the reader was given up"))
+        peers = self._reader.peers if self._reader is not None else {}
+        self._connected = tuple(name for name, peer in peers.items() if peer.state is PeerState.READY)
+        return any(some.pressing for some in (reader, *self._given_up)) or self._reader is not reader
+
+    def _replace(self, reader: Reader, now_s: float, why: str) -> None:
+        """Takes about 0.1 s; once for each peer that hangs in the middle of a READ."""
+        try:
+            successor = self._new_reader()
+        except Exception as error:  # the stuck READ waits for its peer
+            self._replace_after_s = now_s + _REPLACE_AGAIN_S
+            log.error("%s, but no other NIXL agent starts: %s: %s", why, type(error).__name__, error)
+            return
+        log.warning("%s: the NIXL agent that reads is given up and the pairs connect anew", why)
+        self._reader = successor
+        self._given_up.append(reader)
+        self._refused |= reader.hand_over(successor)
+
+    def _new_reader(self) -> Reader:
+        return Reader(f"{self.name}-reader", self._pool, self._connect_timeout_s)
 
     def _on_connect(self, name: str, raw: bytes) -> None:
         try:
             metadata = PeerMetadata.decode(raw, "nixl")
-            known = self._peers.get(name)
-            if known is not None and known.metadata == metadata and known.state is not PeerState.FAILED:
-                return
-            self._retire(name, TransferError(f"{name} connected anew"))
-            self._advance(time.monotonic())
-            if any(peer.metadata.incarnation == metadata.incarnation for peer in self._retired):
-                raise TransferError(f"an earlier READ from {name} has not ended")
-            self._peers[name] = NixlPeer(self._agent, self._pool, metadata, self._connect_timeout_s)
+            if self._reader is None:
+                self._reader = self._new_reader()
+            self._reader.connect(name, metadata)
+            self._refused.pop(name, None)
         except Exception as error:  # NIXL's own errors too: the thread serves other peers
-            reason = as_transfer_error("cannot connect", error)
+            reason = as_transfer_error(f"cannot connect to {name}", error)
             self._retire(name, reason)
             self._refused[name] = reason
 
@@ -181,13 +221,11 @@ class NixlTransport:
 
     def _retire(self, name: str, error: TransferError) -> None:
         self._refused.pop(name, None)
-        peer = self._peers.pop(name, None)
-        if peer is not None:
-            peer.fail(error)
-            self._retired.append(peer)
+        if self._reader is not None:
+            self._reader.retire(name, error)
 
     def _on_pull(self, name: str, pull: Pull) -> None:
-        peer = self._peers.get(name)
+        peer = self._reader.peers.get(name) if self._reader is not None else None
         if peer is not None:
             peer.submit(pull)
         else:
@@ -195,14 +233,13 @@ class NixlTransport:
 
     def _shut_down(self) -> None:
         closing = TransferError("the transport was closed")
-        for name in list(self._peers):
-            self._retire(name, closing)
-        deadline_s = time.monotonic() + _CLOSE_GRACE_S
-        while self._advance(time.monotonic()) and time.monotonic() < deadline_s:
-            time.sleep(_POLL_PAUSE_S)
-        stuck = self._retired
-        for peer in stuck:
-            peer.drop()
+        if self._reader is not None:
+            for name in list(self._reader.peers):
+                self._retire(name, closing)
+            deadline_s = time.monotonic() + _CLOSE_GRACE_S
+            while self._reader.busy and time.monotonic() < deadline_s:
+                self._advance(time.monotonic())
+                time.sleep(_POLL_PAUSE_S)
+            for some in (self._reader, *self._given_up):
+                some.close(closing)
         self._agent.close()
-        for peer in stuck:  # only now can no READ write any more
-            peer.fail(closing)

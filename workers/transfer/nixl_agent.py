@@ -1,10 +1,13 @@
-"""The NIXL agent of one pool. Every method, the constructor included, runs on the transfer thread."""
+"""A NIXL agent with one pool. Every method, the constructor included, runs on the transfer thread."""
 
 from __future__ import annotations
 
+import gc
 import importlib
+import logging
 import os
 import secrets
+import weakref
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from workers.transfer.base import KvPool, TransferError
 from workers.transfer.hugepages import advise
 from workers.transfer.metadata import Layout, PeerMetadata
+
+log = logging.getLogger(__name__)
 
 IN_PROGRESS = "PROC"
 DONE = "DONE"
@@ -29,12 +34,12 @@ def _api() -> Any:
 
 
 class Agent:
-    """Registrations and the prepared descriptor list of the local pool.
+    """Registrations of the local pool, and with `reads` the prepared descriptor list that READs write to.
 
-    The agent name is new in every process, so that a restarted peer is never mistaken for its predecessor.
+    Every agent has a name of its own, so that a restarted peer is never mistaken for its predecessor.
     """
 
-    def __init__(self, name: str, pool: KvPool, checksum_port: int) -> None:
+    def __init__(self, name: str, pool: KvPool, *, reads: bool) -> None:
         api = _api()
         if pool.data.is_cuda:
             torch.cuda.set_device(pool.data.device)  # registering VRAM needs a current context on this thread
@@ -54,9 +59,14 @@ class Agent:
                 [(self._generations_address, _GENERATION_BYTES * self.layout.blocks, 0, "")], "DRAM"
             ),
         ]
-        self.local_blocks = self.prepare("", self._data_address, self.layout.blocks, self._device_id, self.memory)
-        self.metadata = PeerMetadata(
-            kind="nixl", incarnation=self.name, layout=self.layout, checksum_port=checksum_port,
+        self._local_blocks: Any = None
+        if reads:
+            self._local_blocks = self.prepare("", self._data_address, self.layout.blocks, self._device_id, self.memory)
+
+    def metadata(self, host: str, checksum_port: int) -> PeerMetadata:
+        """What a peer needs to read this pool; `host` is where it finds the checksums."""
+        return PeerMetadata(
+            kind="nixl", incarnation=self.name, layout=self.layout, host=host, checksum_port=checksum_port,
             blob=self.nixl.get_agent_metadata(), data_address=self._data_address,
             generations_address=self._generations_address, memory=self.memory, device_id=self._device_id,
         )  # fmt: skip
@@ -72,6 +82,10 @@ class Agent:
 
     def add(self, peer: PeerMetadata) -> None:
         """Load a peer's metadata; raises TransferError if it names another agent than it says."""
+        if (
+            peer.incarnation.encode() not in peer.blob
+        ):  # loading and removing it could take the pair with that agent along
+            raise TransferError(f"metadata of {peer.incarnation!r:.80} holds another agent")
         loaded = self.nixl.add_remote_agent(peer.blob)
         name = loaded.decode() if isinstance(loaded, bytes) else str(loaded)
         if name != peer.incarnation:
@@ -80,7 +94,7 @@ class Agent:
 
     def read_blocks(self, remote_blocks: Any, source: NDArray[np.int32], destination: NDArray[np.int32]) -> Any:
         """A handle that READs blocks; NIXL merges neighbours that are consecutive on both sides into one descriptor."""
-        return self.nixl.make_prepped_xfer("READ", self.local_blocks, destination, remote_blocks, source)
+        return self.nixl.make_prepped_xfer("READ", self._local_blocks, destination, remote_blocks, source)
 
     def read_generations(self, peer: PeerMetadata, into: torch.Tensor, first: int, count: int) -> Any:
         """A handle that READs `count` generations from block `first` on into the start of `into`."""
@@ -97,7 +111,13 @@ class Agent:
 
     def close(self) -> None:
         """Deregister and destroy; sockets close with the agent, so nothing can land in the pool any more."""
-        self.local_blocks.release()
+        if self._local_blocks is not None:
+            self._local_blocks.release()
         for registration in self._registrations:
             self.nixl.deregister_memory(registration)
-        del self.local_blocks, self.nixl
+        destroyed = weakref.ref(self.nixl.agent)
+        del self._local_blocks, self.nixl
+        if destroyed() is not None:  # a handle in a cycle or in a traceback
+            gc.collect()
+        if destroyed() is not None:
+            log.error("the NIXL agent %s is still referred to: its memory and sockets stay", self.name)

@@ -33,11 +33,13 @@ class PeerState(StrEnum):
 class NixlPeer:
     """Pulls run one at a time: one copy fills the link, and generations of two pulls never share the scratch tensor.
 
-    A handle is given up only when it is terminal. Releasing it or removing the agent before does not stop a peer that was
-    stopped and goes on from writing into the destination, so a pull past its deadline waits for that with its error kept.
+    A handle is given up only when it is terminal. Releasing it or removing the remote agent before does not stop a peer
+    that was stopped and goes on from writing into the destination. So a pull past its deadline keeps its error and waits:
+    for that end, or for the end of the local agent, whichever comes first (see `Reader`).
     """
 
-    def __init__(self, agent: Agent, pool: KvPool, metadata: PeerMetadata, connect_timeout_s: float) -> None:
+    def __init__(self, name: str, agent: Agent, pool: KvPool, metadata: PeerMetadata, connect_timeout_s: float) -> None:
+        self.name = name
         self._agent = agent
         self._pool = pool
         self.metadata = metadata
@@ -48,6 +50,7 @@ class NixlPeer:
         self._handle: Any = None
         self._checking = False
         self._first_block = 0
+        self._connect_timeout_s = connect_timeout_s
         self._connect_deadline_s = time.monotonic() + connect_timeout_s
         agent.layout.require_same(metadata.layout)
         self._scratch = torch.zeros(metadata.layout.blocks, dtype=torch.int64)
@@ -64,7 +67,7 @@ class NixlPeer:
             self._post(agent.read_generations(metadata, self._scratch, 0, 1))  # the first READ connects
         except Exception as error:
             self._release()
-            self.fail(as_transfer_error("cannot connect", error))
+            self.fail(as_transfer_error(self._doing(), error))
 
     @property
     def in_flight(self) -> bool:
@@ -76,6 +79,25 @@ class NixlPeer:
         """There is something to poll."""
         return self.in_flight or bool(self._waiting)
 
+    @property
+    def pressing(self) -> bool:
+        """Somebody waits for it. A READ that has been given up is only looked at now and then."""
+        return self.busy and self.error is None
+
+    def stuck(self, now_s: float) -> bool:
+        """A READ into the pool is past its deadline and has not ended."""
+        return self.in_flight and self._pull is not None and now_s > self._pull.deadline_s
+
+    def holds_back(self, now_s: float) -> bool:
+        """A READ into the pool may still succeed."""
+        return self.in_flight and self._pull is not None and now_s <= self._pull.deadline_s
+
+    def hand_over(self) -> list[Pull]:
+        """The pulls that have not started, for another pair with the same peer. The running one ends here."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
     def submit(self, pull: Pull) -> None:
         """Queue a pull; on a failed peer it fails at once."""
         if self.error is not None:
@@ -86,7 +108,8 @@ class NixlPeer:
     def fail(self, error: TransferError) -> None:
         """Final. Waiting pulls get `error` now, the running one when its handle is terminal."""
         self.state = PeerState.FAILED
-        self.error = self.error or error
+        # Without its traceback, whose frames hold NIXL handles and with them the agent.
+        self.error = self.error or error.with_traceback(None)
         while self._waiting:
             self._waiting.popleft().finish(0, self.error)
         if self._handle is None and self._pull is not None:
@@ -98,7 +121,7 @@ class NixlPeer:
             self._advance(now_s)
         except Exception as error:
             self._release()
-            self.fail(as_transfer_error("transfer failed", error))
+            self.fail(as_transfer_error(self._doing(), error))
 
     def _advance(self, now_s: float) -> None:
         if self._handle is not None:
@@ -110,10 +133,25 @@ class NixlPeer:
         while self._handle is None and self._pull is None and self.state is PeerState.READY and self._waiting:
             self._start(self._waiting.popleft(), now_s)
 
+    def _doing(self) -> str:
+        if self._pull is None:
+            return f"cannot connect to {self.name}"
+        return f"READ of {len(self._pull.destination)} blocks from {self.name} failed"
+
     def _check_deadline(self, now_s: float) -> None:
-        deadline_s = self._connect_deadline_s if self._pull is None else self._pull.deadline_s
-        if self.error is None and now_s > deadline_s:
-            self.fail(TransferError("no connection in time" if self._pull is None else "the READ passed its deadline"))
+        pull = self._pull
+        if self.error is not None or now_s <= (self._connect_deadline_s if pull is None else pull.deadline_s):
+            return
+        if pull is None:
+            self.fail(TransferError(f"no connection to {self.name} within {self._connect_timeout_s:g} s"))
+        else:
+            waited_s = now_s - pull.started_s
+            self.fail(
+                TransferError(
+                    f"READ of {len(pull.destination)} blocks from {self.name} passed its deadline after {waited_s:.1f} s: "
+                    "the peer or the network hangs"
+                )
+            )
 
     def _post(self, handle: Any) -> None:
         self._handle = handle
@@ -124,7 +162,7 @@ class NixlPeer:
     def _completed(self, status: str) -> None:
         self._release()
         if status != DONE:
-            raise TransferError(f"READ ended as {status}")
+            raise TransferError(f"it ended as {status}")
         if self.error is not None:  # past its deadline or disconnected; only waited for
             self.fail(self.error)
         elif self._pull is None:
@@ -152,7 +190,7 @@ class NixlPeer:
             pull.finish(0)
             return
         if now_s > pull.deadline_s:
-            pull.finish(0, TransferError("the pull passed its deadline in the queue"))
+            pull.finish(0, TransferError(f"the pull from {self.name} passed its deadline in the queue"))
             return
         self._pull, self._checking = pull, False
         self._post(
@@ -167,7 +205,7 @@ class NixlPeer:
         if wrong.size:
             at = int(wrong[0])
             return GenerationMismatch(
-                f"{wrong.size} of {found.size} blocks changed hands; block {pull.source.blocks[at]} "
+                f"{wrong.size} of {found.size} blocks of {self.name} changed hands; block {pull.source.blocks[at]} "
                 f"has generation {int(found[at])}, leased at {pull.source.generations[at]}"
             )
         if self.metadata.checksum_port:
@@ -212,7 +250,5 @@ class NixlPeer:
 
 
 def as_transfer_error(what: str, error: Exception) -> TransferError:
-    """`error` itself if it is one already."""
-    if isinstance(error, TransferError):
-        return error
-    return TransferError(f"{what}: {type(error).__name__}: {error}")
+    """`error` of NIXL or of ours as one message that begins with `what`."""
+    return TransferError(f"{what}: {error if isinstance(error, TransferError) else f'{type(error).__name__}: {error}'}")

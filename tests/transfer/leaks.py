@@ -1,0 +1,44 @@
+"""What a process holds, so that a failure repeated twenty times can be seen to leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from dataclasses import dataclass
+
+GROWTH_BYTES = 24 << 20
+"""Allocators and UCX's pools settle within this; twenty times a pool of 32 MiB, or an agent's buffers, would not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    threads: int
+    system_threads: int
+    descriptors: int
+    resident_bytes: int
+
+
+def holdings() -> Holdings:
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    tasks, descriptors = len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+    return Holdings(threading.active_count(), tasks, descriptors, resident)
+
+
+def assert_nothing_left(before: Holdings, spare_descriptors: int = 0, timeout_s: float = 5.0) -> None:
+    """As many threads and descriptors as before (sockets close a moment after their peers), and no more memory to speak of."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        after = holdings()
+        if (
+            after.descriptors <= before.descriptors + spare_descriptors
+            and after.system_threads <= before.system_threads
+        ):
+            break
+        assert time.monotonic() < deadline_s, f"{before} became {after}"
+        time.sleep(0.02)
+    assert after.threads <= before.threads, f"{before} became {after}"
+    assert after.resident_bytes - before.resident_bytes < GROWTH_BYTES, f"{before} became {after}"
