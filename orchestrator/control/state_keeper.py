@@ -45,6 +45,7 @@ class StateKeeper:
     def look(self) -> None:
         """Take a copy of what changed, or put it back if it is lost."""
         try:
+            self._store.check()
             revision = self._store.revision()
             if revision == self._revision:
                 return

@@ -50,6 +50,9 @@ class Store(Protocol):
     def revision(self) -> int:
         """A number that grows with every change of any document, and never otherwise. Cheap enough to poll every 100 ms."""
 
+    def check(self) -> None:
+        """Raise StoreDamaged if a process that opens the store afresh could not read it. Takes about a millisecond."""
+
     def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
         """Make `documents` (kind to name to document) all that is stored, at `revision`, in one step.
 

@@ -94,6 +94,9 @@ class RedisStore:
         with self._errors():
             return int(cast(str | None, self._redis.get(self._revision)) or 0)
 
+    def check(self) -> None:
+        self.revision()
+
     def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
         with self._errors(), self._redis.pipeline(transaction=True) as commands:
             for kind, named in documents.items():

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,19 @@ class SqliteStore:
             value: int = self._db.execute("SELECT value FROM revision").fetchone()[0]
         return value
 
+    def check(self) -> None:
+        # Not with the connection at hand, which may answer from memory.
+        with self._read(), closing(sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S)) as db:
+            db.execute("SELECT value FROM revision").fetchone()
+            db.execute("SELECT max(length(body)) FROM documents").fetchone()
+
     def restore(self, documents: Mapping[str, Mapping[str, Document]], revision: int) -> None:
         rows = [(kind, name, encode(doc)) for kind, named in documents.items() for name, doc in named.items()]
         try:
-            self._replace(rows, revision)
+            self.check()
         except StoreDamaged:
             self._set_aside()
-            self._replace(rows, revision)
+        self._replace(rows, revision)
 
     def _replace(self, rows: Sequence[tuple[str, str, str]], revision: int) -> None:
         with self._write():
