@@ -86,6 +86,7 @@ class Discovery:
                 self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)
+        self._publish()
         self._set_policies(snapshot.policies)
         self.dispatcher.pump()
 
@@ -96,6 +97,7 @@ class Discovery:
         """See LinkEvents."""
         self.dispatcher.link_up(link)
         self._open(link.name)
+        self._publish()
         for decision, doc in self._policies.items():
             self._tell(link, decision, doc)
         self.dispatcher.pump()
@@ -103,9 +105,19 @@ class Discovery:
     def link_down(self, link: WorkerLink, why: str) -> None:
         log.info("worker %s: %s", link.name, why)
         self.dispatcher.link_down(link, why)
+        self._publish()
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
         self.dispatcher.link_message(link, message)
+
+    def _publish(self) -> None:
+        """What every wanted worker is to this front door, as a metric."""
+        states = {}
+        for name, doc in self._desired.items():
+            link = self._links.get(name)
+            leaving = doc.get("drain") or doc.get("drained")
+            states[name] = "down" if link is None or not link.connected else "draining" if leaving else "up"
+        self.dispatcher.metrics.workers.states(states)
 
     def _open(self, name: str) -> None:
         doc = self._desired.get(name)

@@ -66,7 +66,7 @@ class Dispatcher:
         self.record = record
         self.router = router
         self.admission = admission
-        self._metrics = metrics
+        self.metrics = metrics
         self.workers: dict[str, WorkerLink] = {}
         self._max_concurrent, self._max_queue, self._timeout_s = max_concurrent, max_queue, timeout_s
         self._flights: dict[str, Flight] = {}
@@ -184,7 +184,7 @@ class Dispatcher:
         self.gates.tick()
         for flight in self._attempts.place_again():
             self._retry(flight, "no_decode_worker", "no decode worker is left")
-        self._metrics.queue_depth.set(len(self._queue))
+        self.metrics.queue_depth.set(len(self._queue))
         if not self._queue:
             return
         view = self.router.view
@@ -239,9 +239,9 @@ class Dispatcher:
             return
         self.router.forget_cache(link.name)
         self.gates.shut(link.name)
-        self._metrics.worker_gone(link.name)
+        self.metrics.worker_gone(link.name)
         if why.startswith("hung"):
-            self._metrics.workers.hung(link.name)
+            self.metrics.workers.hung(link.name)
         # Each goes to the head of the queue, so the oldest goes last.
         for flight in reversed(list(self._flights.values())):
             if flight.runs_on(link.name):
@@ -323,7 +323,7 @@ class Dispatcher:
             read_s = time.perf_counter()
             flight.sink.put(delta)  # which may end the request: a stop string, or a client that is gone
             if delta.first_index == 0:
-                self._metrics.overhead[Phase.FIRST_TOKEN].observe(time.perf_counter() - read_s)
+                self.metrics.overhead[Phase.FIRST_TOKEN].observe(time.perf_counter() - read_s)
         if item.HasField("lease") and flight.request_id in self._flights:
             self._attempts.leased(flight, item.lease)
 
@@ -337,7 +337,7 @@ class Dispatcher:
         else:
             at_fault = {link.name}
             if refused.code == "transfer":
-                self._metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
+                self.metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
                 at_fault |= flight.workers()
             why = f"{link.name} refused: {refused.message}"
             self._retry(flight, f"refused_{refused.code}", why, *at_fault)
@@ -357,7 +357,7 @@ class Dispatcher:
                 step_time_s=status.step_time_s,
             ),
         )
-        self._metrics.worker(link.name, status)
+        self.metrics.worker(link.name, status)
         if status.keys_listed:
             self._reconcile(link, status.keys)
         self.pump()
@@ -381,7 +381,7 @@ class Dispatcher:
 
         Workers `at_fault` failed it although they live: that counts against them, and against the budget of retries.
         """
-        self._metrics.retries.labels(cause).inc()
+        self.metrics.retries.labels(cause).inc()
         log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
         self._attempts.leave(flight)
         record = flight.record
