@@ -68,7 +68,8 @@ class PipeReporter:
 
     def ready(self, cluster: dict[str, Any]) -> None:
         self._send({"ready": cluster})
-        self._pipe.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.close()
 
     def failed(self, error: StartError) -> None:
         """The start failed."""
