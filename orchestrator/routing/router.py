@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from zlib import crc32
 
-import numpy as np
-
-from orchestrator.core.cluster import Floats, Role
+from orchestrator.core.cluster import Role
 from orchestrator.core.decisions import Placement
 from orchestrator.core.request import BlockHashes, RequestView
 from orchestrator.policies.routing.base import RoutingPolicy, Staggered
@@ -44,8 +42,6 @@ class Router:
         self._block_tokens = 0
         self._rows = Rows()
         self._foreign: dict[str, Foreign] = {}
-        # When each row last pushed; infinity before its first push, which leaves its age at 0.
-        self._pushed_s: Floats = np.zeros(0)
 
     @property
     def view(self) -> LiveView:
@@ -66,11 +62,7 @@ class Router:
     def set_worker(self, name: str, role: Role, accepts: bool) -> None:
         """Add a worker, or change its role or whether it takes new work."""
         if name not in self._rows:
-            row = self._rows.add(name)
-            if row < len(self._pushed_s):
-                self._pushed_s[row] = np.inf
-            else:
-                self._pushed_s = np.append(self._pushed_s, np.inf)
+            self._rows.add(name)
         view, row = self._rows.view, self._rows[name]
         if view.role[row] != int(role) or view.accepts[row] != accepts:
             view.role[row], view.accepts[row] = int(role), accepts
@@ -92,7 +84,7 @@ class Router:
         self.forget_cache(name)
         self.ledger.forget(name)
         self._foreign.pop(name, None)
-        self._pushed_s[self._rows.remove(name)] = np.inf
+        self._rows.remove(name)
         return True
 
     def workers(self) -> list[str]:
@@ -126,12 +118,12 @@ class Router:
         foreign.prefill_tokens = max(0, report.prefill_tokens - own.prefill_tokens)
         foreign.context_tokens = max(0, report.context_tokens - own.context_tokens)
         foreign.blocks = max(0, report.used_blocks - own.blocks)
-        self._aged(row, at_s)
+        view.pushed_s[row] = self._clock() if at_s is None else at_s
         self._refresh(name)
 
     def unchanged(self, name: str, at_s: float | None = None) -> None:
         """As `report`, from a worker that holds nothing and has said so before: only the age of its row changes."""
-        self._aged(self._rows[name], at_s)
+        self._rows.view.pushed_s[self._rows[name]] = self._clock() if at_s is None else at_s
 
     def place_prefill(self, request: RequestView) -> Placement:
         """See RoutingPolicy."""
@@ -170,19 +162,8 @@ class Router:
         return self._block_tokens or 16
 
     def stamp(self) -> None:
-        """Bring the clock and the age of every report in the view up to date."""
-        now_s, view = self._clock(), self._rows.view
-        if now_s == view.time_s:
-            return
-        view.time_s = now_s
-        np.subtract(now_s, self._pushed_s, out=view.age_s)
-        np.maximum(view.age_s, 0.0, out=view.age_s)
-
-    def _aged(self, row: int, at_s: float | None) -> None:
-        pushed_s = self._clock() if at_s is None else at_s
-        self._pushed_s[row] = pushed_s
-        view = self._rows.view
-        view.age_s[row] = max(0.0, view.time_s - pushed_s)
+        """Bring the clock of the view up to date, and with it the age of every report."""
+        self._rows.view.time_s = self._clock()
 
     def _refresh(self, name: str) -> None:
         row = self._rows.get(name)

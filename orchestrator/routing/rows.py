@@ -6,15 +6,30 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import fields
 
-from orchestrator.core.cluster import Bools, ClusterView, Ints, Role
+import numpy as np
+
+from orchestrator.core.cluster import Bools, ClusterView, Floats, Ints, Role
 
 COLUMNS = tuple(f.name for f in fields(ClusterView) if f.name not in ("names", "time_s"))
 
 
 class LiveView(ClusterView):
-    """A view that remembers what follows from roles and from who accepts work, until `changed`."""
+    """A view that remembers what follows from roles and from who accepts work, until `changed`.
 
-    __slots__ = ("_barriers", "_mixed", "_takes")
+    `pushed_s` is when each row last pushed, infinity before its first push; ages are told when somebody asks.
+    """
+
+    __slots__ = ("_barriers", "_mixed", "_takes", "pushed_s")
+    pushed_s: Floats
+
+    @property
+    def age_s(self) -> Floats:
+        """Since each row last pushed, 0 before its first push."""
+        return np.maximum(self.time_s - self.pushed_s, 0.0)
+
+    @age_s.setter
+    def age_s(self, age_s: Floats) -> None:
+        self.pushed_s = -age_s
 
     def changed(self) -> None:
         """To be called by the owner of the view when a role has changed or a row was opened or closed."""
@@ -48,6 +63,7 @@ class Rows:
 
     def __init__(self) -> None:
         self._columns = ClusterView.empty([])
+        self._pushed_s: Floats = np.full(0, np.inf)
         self._names: list[str] = []
         self._rows: dict[str, int] = {}
         self._free: list[int] = []
@@ -84,7 +100,8 @@ class Rows:
         """Make the row of a worker free: without a name or a role, closed, all zeros."""
         row = self._rows.pop(name)
         for column in COLUMNS:
-            getattr(self.view, column)[row] = 0
+            getattr(self._columns, column)[row] = 0
+        self._pushed_s[row] = np.inf
         self._names[row] = ""
         heapq.heappush(self._free, row)
         self.view.changed()
@@ -95,10 +112,12 @@ class Rows:
         self._columns = ClusterView.empty([""] * max(16, 2 * len(old)))
         for column in COLUMNS:
             getattr(self._columns, column)[: len(old)] = getattr(old, column)
+        self._pushed_s = np.append(self._pushed_s, np.full(len(self._columns) - len(old), np.inf))
 
     def _view(self, time_s: float = 0.0) -> LiveView:
         n = len(self._names)
         columns = {column: getattr(self._columns, column)[:n] for column in COLUMNS}
         view = LiveView(names=self._names, **columns, time_s=time_s)
+        view.pushed_s = self._pushed_s[:n]
         view.changed()
         return view

@@ -42,7 +42,8 @@ class PrefixAware:
 
     def place_prefill(self, request: RequestView, view: ClusterView, prefix: PrefixIndex) -> Placement:
         tokens, queue_tokens = request.prompt_tokens, view.outstanding_prefill_tokens
-        held_tokens = prefix.matches(request.block_hashes, len(view)) * view.block_tokens
+        held_tokens = prefix.matches(request.block_hashes, len(view))
+        held_tokens *= view.block_tokens
         # The last prompt token is always computed: its output is the first token.
         np.minimum(held_tokens, max(tokens - 1, 0), out=held_tokens)
 
