@@ -88,7 +88,9 @@ def describe(config: ProcessConfig, engine: TorchEngine, loop: EngineLoop) -> pb
             "tandem": metadata.version("tandem"),
             "torch": torch.__version__,
             "python": platform.python_version(),
+            **loop.transport.versions(),
         },
+        kv_layout=engine.kv_layout(),
     )
 
 
@@ -133,6 +135,7 @@ async def serve(config: ProcessConfig) -> None:
     port = server.add_insecure_port(f"{config.host}:{config.port}")
     await server.start()
     sessions, session_port = await serve_sessions(loop, fresh, config.host)
+    description.session_address = f"{config.host}:{session_port}"
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, stopped.set)
     ready = {"port": port, "session_port": session_port, "pid": os.getpid()}
