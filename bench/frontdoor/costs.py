@@ -28,7 +28,14 @@ def costs(runs: Sequence[Run], idle_s: float) -> Costs:
     counts = np.array([[run.requests, run.tokens] for run in runs], float)
     cpu = np.array([run.cpu_s - idle_s * run.seconds for run in runs])
     request_s, token_s = np.linalg.lstsq(counts, cpu, rcond=None)[0]
-    long = max(run.shape.tokens for run in runs)
-    long_runs = [run for run in runs if run.shape.tokens == long]
-    whole_s = sum(run.cpu_s for run in long_runs) / sum(run.tokens for run in long_runs)
-    return Costs(float(token_s), float(request_s), whole_s)
+    longest = max(runs, key=lambda run: run.shape.tokens)
+    return Costs(float(token_s), float(request_s), longest.cpu_s / longest.tokens)
+
+
+def chosen(rounds: Sequence[Sequence[Run]], share: float) -> list[Run]:
+    """Of each output length the run that stands at `share` (0: the cheapest, 0.5: the median) in CPU per token."""
+    lengths: dict[int, list[Run]] = {}
+    for run in (run for runs in rounds for run in runs):
+        lengths.setdefault(run.shape.tokens, []).append(run)
+    ordered = [sorted(runs, key=lambda run: run.cpu_s / run.tokens) for runs in lengths.values()]
+    return [runs[int(share * (len(runs) - 1))] for runs in ordered]

@@ -14,7 +14,8 @@ class Job:
     """Closed loop: `streams` clients on keep-alive connections, started evenly over `ramp_s`, each sends its next request as one ends.
 
     With `prefill_port` the client does both legs itself, prefill there and decode at one of `ports`; else it sends whole
-    requests to `ports[0]`. No request starts after `stop_s` (monotonic clock); those in progress end.
+    requests to `ports[0]`. When all are connected the client prints `start_s` (monotonic clock) and starts; what comes from
+    `settle_s` after the ramp on is measured, for `seconds`. Then no request starts any more; those in progress end.
     """
 
     ports: list[int]
@@ -26,11 +27,17 @@ class Job:
     first_number: int
     expected: str
     ramp_s: float
-    stop_s: float
+    settle_s: float
+    seconds: float
     result: str
     seed: int = 0
     prefill_port: int = 0
     text_prompt: str = ""
+
+    def window(self, start_s: float) -> tuple[float, float]:
+        """When measuring begins and ends."""
+        first_s = start_s + self.ramp_s + self.settle_s
+        return first_s, first_s + self.seconds
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -138,14 +138,25 @@ class Client:
         self._next = job.first_number
         self.results: list[Sent] = []
 
-    async def stream(self, i: int) -> None:
-        """One client: connect, wait for its turn, ask at least once and until the time is over."""
+    async def connect(self, i: int) -> list[Connection]:
+        """The connections of one client: for whole requests or decode, and for prefill if it does that itself."""
         job = self._job
         loop = asyncio.get_running_loop()
         ports = [job.ports[i % len(job.ports)], *([job.prefill_port] if job.prefill_port else [])]
-        connections = [
-            (await loop.create_connection(lambda: Connection(self._clock), "127.0.0.1", port))[1] for port in ports
-        ]
+        return [(await loop.create_connection(lambda: Connection(self._clock), "127.0.0.1", p))[1] for p in ports]
+
+    async def run(self, started: Callable[[float], None]) -> list[Sent]:
+        """Connect everybody, call `started` with the time, and load until the window is over."""
+        connections = [await self.connect(i) for i in range(self._job.streams)]
+        start_s = self._clock()
+        started(start_s)
+        stop_s = self._job.window(start_s)[1]
+        await asyncio.gather(*(self._stream(i, connections[i], stop_s) for i in range(self._job.streams)))
+        return self.results
+
+    async def _stream(self, i: int, connections: list[Connection], stop_s: float) -> None:
+        """One client: wait for its turn, ask at least once and until the time is over."""
+        job = self._job
         await asyncio.sleep(job.ramp_s * i / job.streams)
         while True:
             number, self._next = self._next, self._next + 1
@@ -157,7 +168,7 @@ class Client:
                 sent.wrong = f"{type(error).__name__} {error}"
                 return
             check(body, sent, job)
-            if self._clock() >= job.stop_s:
+            if self._clock() >= stop_s:
                 return
 
     async def _ask(self, number: int, sent: Sent, connections: list[Connection]) -> bytes:
@@ -175,13 +186,11 @@ class Client:
         return await connections[0].ask(request, sent)
 
 
-async def main(job: Job, clock: Clock) -> list[Sent]:
-    client = Client(job, clock)
-    await asyncio.gather(*(client.stream(i) for i in range(job.streams)))
-    return client.results
+def started(start_s: float) -> None:
+    print(f'{{"start_s": {start_s}}}', flush=True)
 
 
 if __name__ == "__main__":
     job = Job.load(Path(sys.argv[1]))
-    results = uvloop.run(main(job, perf_counter))
+    results = uvloop.run(Client(job, perf_counter).run(started))
     Path(job.result).write_bytes(orjson.dumps([asdict(sent) for sent in results]))

@@ -18,9 +18,7 @@ from bench.peers.journal import Entry, read_journal
 from bench.peers.setting import Backends
 
 Array = NDArray[np.float64]
-CONNECT_S = 1.0
-"""Time that the load client gets to start and connect."""
-SETTLE_S = 0.5
+SETTLE_S = 0.3
 END_S = 30.0
 VOCABULARY = 1500
 
@@ -67,10 +65,8 @@ class Runner:
     def run(self, system: System, shape: Shape, text_prompt: str = "") -> Run:
         """Load `system`; raises RuntimeError if the client or the system dies."""
         ramp_s = max(0.2, shape.tokens * self._setting.step_s)
-        start_s = time.perf_counter() + CONNECT_S + ramp_s + SETTLE_S
-        stop_s = start_s + shape.seconds
         job_path, result_path = self._directory / "job.json", self._directory / "result.json"
-        Job(
+        job = Job(
             ports=system.ports,
             path=system.path,
             streams=shape.streams,
@@ -80,15 +76,18 @@ class Runner:
             first_number=self._number,
             expected=self._setting.expected(shape.tokens),
             ramp_s=ramp_s,
-            stop_s=stop_s,
+            settle_s=SETTLE_S,
+            seconds=shape.seconds,
             result=str(result_path),
             seed=self._seed,
             prefill_port=system.prefill_port,
             text_prompt=text_prompt,
-        ).dump(job_path)
+        )
+        job.dump(job_path)
         command = [sys.executable, "-m", "bench.frontdoor.load", str(job_path)]
-        client = Child(command, self._directory / "load.log", speaks=False)
+        client = Child(command, self._directory / "load.log")
         try:
+            start_s, stop_s = job.window(client.ready["start_s"])
             time.sleep(max(0.0, start_s - time.perf_counter()))
             first_s, first_cpu_s = time.perf_counter(), _cpu_s(system)
             time.sleep(max(0.0, stop_s - time.perf_counter()))

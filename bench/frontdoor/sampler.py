@@ -22,7 +22,7 @@ def install(path: Path) -> None:
     stacks: Counter[tuple[tuple[str, str, int], ...]] = Counter()
 
     def sample(_number: int, frame: FrameType | None) -> None:
-        stack = []
+        stack: list[tuple[str, str, int]] = []
         while frame is not None and len(stack) < DEPTH:
             code = frame.f_code
             stack.append((code.co_filename, code.co_qualname, frame.f_lineno))

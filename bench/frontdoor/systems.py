@@ -82,6 +82,7 @@ def cluster_document(routing: str) -> dict[str, Any]:
                 {"name": "prefill", "role": "prefill", "count": 1, "resources": {"cpus": 1}},
                 {"name": "decode", "role": "decode", "count": 8, "resources": {"cpus": 1}},
             ],
+            "tiers": [{"name": "default", "ttftMs": 60000, "tpotMs": 1000}],  # nothing is refused for being late
             "policies": {"routing": routing},
             "frontDoor": {"httpPort": 0, "grpcPort": 0, "maxConcurrent": 1024},
         },

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.frontdoor import profile
-from bench.frontdoor.costs import costs
+from bench.frontdoor.costs import chosen, costs
 from bench.frontdoor.job import Job
 from bench.frontdoor.load import Client
 from bench.frontdoor.measure import Run, Shape
@@ -35,6 +35,12 @@ def test_costs_are_told_apart() -> None:
     assert found.token_s == pytest.approx(token_s)
     assert found.request_s == pytest.approx(request_s)
     assert found.whole_s == pytest.approx(runs[0].cpu_s / 49_920)
+
+
+def test_runs_are_chosen_by_cpu_per_token() -> None:
+    rounds = [[run_of(10, 640, cpu_s), run_of(20, 480, 2 * cpu_s)] for cpu_s in (3.0, 1.0, 2.0)]
+    assert [run.cpu_s for run in chosen(rounds, 0.0)] == [1.0, 2.0]
+    assert [run.cpu_s for run in chosen(rounds, 0.5)] == [2.0, 4.0]
 
 
 def test_numbers_travel_in_prompts() -> None:
@@ -80,13 +86,14 @@ async def load(expected: str, tokens: int, seconds: float = 0.05) -> tuple[Clien
         first_number=1,
         expected=expected,
         ramp_s=0.0,
-        stop_s=perf_counter() + seconds,
+        settle_s=0.0,
+        seconds=seconds,
         result="",
         prefill_port=ports[0],
     )
     client = Client(job, perf_counter)
     try:
-        await asyncio.gather(*(client.stream(i) for i in range(job.streams)))
+        await client.run(lambda start_s: None)
     finally:
         for listener in listeners:
             listener.close()
