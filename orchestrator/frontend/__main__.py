@@ -18,7 +18,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.core.config import Cluster, parse
+from orchestrator.core.config import Cluster, ConfigError, parse
 from orchestrator.core.pulse import PulsePipe
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
 from orchestrator.frontend.auth import Gate, KeyFileError, Keyring, Tls, TlsError
@@ -42,7 +42,7 @@ from orchestrator.policies.registry import make
 from orchestrator.recording.log import DecisionLog
 from orchestrator.recording.policies import recorded
 from orchestrator.routing.router import Router
-from orchestrator.state.base import Store
+from orchestrator.state.base import Store, StoreError
 from orchestrator.state.open import open_store
 from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
@@ -207,7 +207,7 @@ async def serve(config: FrontDoorConfig) -> None:
     await stopped.wait()
     if config.shared_ports:
         http.stop_listening()  # new connections go to the other front doors
-    await drain(dispatcher, cluster.spec.drain.budget_s, hurried)
+    await drain(dispatcher, await budget_s(store, cluster), hurried)
     follower.cancel()
     tier_follower.cancel()
     await dispatcher.close()
@@ -222,6 +222,14 @@ async def serve(config: FrontDoorConfig) -> None:
     if tracing is not None:
         await asyncio.to_thread(tracing.close)
     pulses.cancel()  # last: a long drain is no hang
+
+
+async def budget_s(store: Store, cluster: Cluster) -> float:
+    """`drain.budgetS` in force, which may have changed since the start."""
+    try:
+        return (await asyncio.to_thread(read_cluster, store)).spec.drain.budget_s
+    except (StoreError, ConfigError, RuntimeError):
+        return cluster.spec.drain.budget_s
 
 
 async def drain(dispatcher: Dispatcher, budget_s: float, hurried: asyncio.Event) -> None:
