@@ -27,7 +27,7 @@ from workers.supervisor import ChildProcess, describe_exit, last_lines
 from workers.watch import Limits
 
 COMMAND = (sys.executable, "-m", "orchestrator.control.keeper")
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0
 STOP_S = 45.0
 PAUSE_FIRST_S = 0.5
 PAUSE_LAST_S = 5.0

@@ -7,8 +7,12 @@ import os
 import shutil
 import socket
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator.control.names import NAMESPACE
 from orchestrator.control.problem import StartError
@@ -16,6 +20,7 @@ from orchestrator.core.config import Cluster
 
 OBJECT_STORE_BYTES = 100 << 20
 REACH_S = 5.0
+START_S = 240.0
 
 # Read by Ray when it is imported or started. The object store is idle here, and nothing is reported to anybody.
 QUIET = {
@@ -66,25 +71,53 @@ def _start(cluster: Cluster, directory: Path) -> RayRuntime:
 
     wanted = sum(pool.count * pool.resources.cpus for pool in cluster.spec.pools)
     try:
-        ray.init(
-            address="local",
-            namespace=NAMESPACE,
-            # These cores are only an account. A laptop has fewer than its workers ask for, and may share them.
-            num_cpus=max(os.cpu_count() or 1, int(wanted) + 1),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(directory),
-        )
+        with _patience():
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                # These cores are only an account. A laptop has fewer than its workers ask for, and may share them.
+                num_cpus=max(os.cpu_count() or 1, int(wanted) + 1),
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(directory),
+            )
     except Exception as error:
         shutil.rmtree(directory, ignore_errors=True)
         raise StartError(
             f"Ray does not start: {error}", "free some memory, or name a running Ray in spec.ray.address"
         ) from error
     return RayRuntime(ray.get_runtime_context().gcs_address, directory)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Ray gives its own node 30 s to appear, fixed in its code; on a busy machine the node takes minutes and then serves well."""
+    from ray._private import services
+
+    original = getattr(services, "get_node", None)
+    if original is None:
+        yield
+        return
+    deadline = time.monotonic() + START_S
+
+    def get_node(*arguments: Any) -> Any:
+        while True:
+            try:
+                return original(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = get_node
+    try:
+        yield
+    finally:
+        services.get_node = original
 
 
 def join_ray(address: str) -> RayRuntime:

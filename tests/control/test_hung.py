@@ -12,9 +12,11 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +83,48 @@ def test_transfer_thread_stands_still_when_its_rounds_do() -> None:
     transport.beats = 4
     assert watch.still_s(13.0) == 0.0
     assert TransferWatch(object()).still_s(99.0) == 0.0
+
+
+def test_transfer_thread_of_nixl_beats_when_idle_too() -> None:
+    torch = pytest.importorskip("torch")
+    from workers.transfer.base import KvPool, TransferError
+    from workers.transfer.nixl import NixlTransport
+
+    pool = KvPool(torch.zeros(8, 2, 2, 16, 2, 8), torch.zeros(8, dtype=torch.int64))
+    try:
+        transport = NixlTransport("beating", pool)
+    except TransferError as error:
+        pytest.skip(f"NIXL does not start here: {error}")
+    try:
+        seen = transport.beats
+        eventually(lambda: transport.beats > seen + 3)
+    finally:
+        transport.close()
+
+
+def test_engine_thread_that_is_stuck_in_a_command_shows_in_the_pulse() -> None:
+    from workers.process.loop import EngineLoop
+
+    loop, entered, leave = EngineLoop(Idle(), Idle()), threading.Event(), threading.Event()
+    loop._housekeeping = lambda now_s: None  # type: ignore[method-assign]
+    loop.start()
+    assert loop.pulse().step_s == 0.0
+    loop.post(entered.set)
+    loop.post(lambda: leave.wait() and None)
+    assert entered.wait(10)
+    eventually(lambda: loop.pulse().step_s > 0.05)
+    leave.set()
+    eventually(lambda: loop.pulse().step_s == 0.0)
+    loop.stop()
+
+
+class Idle:
+    """An engine and transport without work."""
+
+    stats = SimpleNamespace(steps=0)
+
+    def has_work(self) -> bool:
+        return False
 
 
 def test_pulses_never_wait_for_a_reader_and_arrive_whole() -> None:

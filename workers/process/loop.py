@@ -129,6 +129,7 @@ class EngineLoop:
                 )
                 if command is None:
                     return False
+                self._busy_since_s = self._busy_since_s or time.monotonic()
                 command()
                 wait = False
         except queue.Empty:

@@ -72,6 +72,8 @@ class NixlTransport:
         self._closed = False
         self._metadata = b""
         self._connected: tuple[str, ...] = ()
+        self.beats = 0
+        """Rounds of the transfer thread: one that stands still is hung (see workers.process.pulse)."""
         self._reader: Reader | None = None
         self._given_up: list[Reader] = []
         self._replace_after_s = 0.0
@@ -158,6 +160,7 @@ class NixlTransport:
                 return
             except queue.Empty:
                 pass
+            self.beats += 1
             now_s = time.monotonic()
             busy = self._advance(now_s)
             self._agent.progress()
