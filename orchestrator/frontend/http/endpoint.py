@@ -23,24 +23,25 @@ Prompt = str | list[Any]
 class Endpoint:
     """One API. `name` is its label in metrics, `prompt_field` the field that holds the prompt.
 
-    `read` gives the prompt as text, or as what should be a list of token ids, and the options; it raises InvalidRequest. To text
-    the tokenizer adds its own tokens if `special_tokens`. `render` makes the form of one answer.
+    `read` checks a body and gives its input and options; it raises InvalidRequest, as does `prompt`, which makes of that input a
+    text, or what should be a list of token ids. To text the tokenizer adds its own tokens if `special_tokens`. `render` makes the
+    form of one answer.
     """
 
     name: str
     prompt_field: str
     special_tokens: bool
-    read: Callable[[dict[str, Any], TextModel, ModelInfo, Limits], tuple[Prompt, Options]]
+    read: Callable[[dict[str, Any], ModelInfo, Limits], tuple[Any, Options]]
+    prompt: Callable[[TextModel, Any], Prompt]
     render: Callable[[Identity, TextModel, Options], Renderer]
 
 
-def _read_chat(body: dict[str, Any], text: TextModel, model: ModelInfo, limits: Limits) -> tuple[Prompt, Options]:
-    messages, options = read_chat(body, model, limits)
-    return text.render_chat(messages), options
+def _chat_prompt(text: TextModel, messages: list[dict[str, str]]) -> Prompt:
+    return text.render_chat(messages)
 
 
-def _read_completion(body: dict[str, Any], _: TextModel, model: ModelInfo, limits: Limits) -> tuple[Prompt, Options]:
-    return read_completion(body, model, limits)
+def _completion_prompt(_: TextModel, prompt: Prompt) -> Prompt:
+    return prompt
 
 
 def _chat_answer(identity: Identity, text: TextModel, options: Options) -> Renderer:
@@ -52,5 +53,5 @@ def _completion_answer(identity: Identity, text: TextModel, options: Options) ->
 
 
 # A template writes the special tokens itself.
-CHAT = Endpoint("chat", "messages", False, _read_chat, _chat_answer)
-COMPLETIONS = Endpoint("completions", "prompt", True, _read_completion, _completion_answer)
+CHAT = Endpoint("chat", "messages", False, read_chat, _chat_prompt, _chat_answer)
+COMPLETIONS = Endpoint("completions", "prompt", True, read_completion, _completion_prompt, _completion_answer)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
 
 from orchestrator.frontend.http import headers
@@ -61,30 +60,25 @@ class GenerationApi:
         try:
             body = read_object(request)
             check_model(body, self._service.model)
-            prompt, options = endpoint.read(body, self._text, self._service.model, self._limits)
-            parsed_s = perf_counter()
-            self._parse.observe(parsed_s - begun_s)
-            if not isinstance(prompt, str):
-                tokens = token_array(prompt, self._service.model, endpoint.prompt_field)
-            elif self._text.is_quick(prompt):
-                encoded = self._text.encode(prompt, endpoint.special_tokens)
-                tokens = token_array(encoded, self._service.model, endpoint.prompt_field)
-            else:
-                return self._generate_long(request, endpoint, prompt, options)
-            self._tokenise.observe(perf_counter() - parsed_s)
-            submission = self._submission(request, endpoint, tokens, options)
+            given, options = endpoint.read(body, self._service.model, self._limits)
+            read_s = perf_counter()
+            self._parse.observe(read_s - begun_s)
+            prompt = endpoint.prompt(self._text, given)
+            if isinstance(prompt, str) and not self._text.is_quick(prompt):
+                return self._generate_long(request, endpoint, prompt, options, read_s)
+            tokens = self._text.encode(prompt, endpoint.special_tokens) if isinstance(prompt, str) else prompt
+            submission = self._submission(request, endpoint, tokens, options, read_s)
         except (InvalidRequest, ServiceError, ApiError) as error:
             raise self._refused(endpoint, error) from None
         self._start(request, endpoint, submission, options)
         return None
 
-    async def _generate_long(self, request: Request, endpoint: Endpoint, prompt: str, options: Options) -> None:
-        parsed_s = perf_counter()
+    async def _generate_long(
+        self, request: Request, endpoint: Endpoint, prompt: str, options: Options, read_s: float
+    ) -> None:
         encoded = await self._text.encode_async(prompt, endpoint.special_tokens)
-        self._tokenise.observe(perf_counter() - parsed_s)
         try:
-            tokens = token_array(encoded, self._service.model, endpoint.prompt_field)
-            submission = self._submission(request, endpoint, tokens, options)
+            submission = self._submission(request, endpoint, encoded, options, read_s)
         except (InvalidRequest, ServiceError, ApiError) as error:
             raise self._refused(endpoint, error) from None
         self._start(request, endpoint, submission, options)
@@ -95,7 +89,11 @@ class GenerationApi:
         self._metrics.reject(endpoint.name, told.code)
         return told
 
-    def _submission(self, request: Request, endpoint: Endpoint, tokens: array[int], options: Options) -> Submission:
+    def _submission(
+        self, request: Request, endpoint: Endpoint, prompt: Sequence[int], options: Options, read_s: float
+    ) -> Submission:
+        tokens = token_array(prompt, self._service.model, endpoint.prompt_field)
+        self._tokenise.observe(perf_counter() - read_s)
         ttft_s, tpot_s = headers.slo_s(request.headers)
         max_tokens = output_budget(
             len(tokens), options.max_tokens, self._service.model, endpoint.prompt_field, options.max_tokens_field

@@ -36,6 +36,8 @@ class AnswerSink(ABC):
         try:
             self._running = service.submit(submission, self)
         except ServiceError as error:
+            if self._stream.request.caller is not None:
+                self._stream.request.caller.done(0)
             self._end(*outcome_of(error))
             raise as_api_error(error) from None
         except BaseException:
