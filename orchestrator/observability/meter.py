@@ -81,4 +81,4 @@ class RequestMeter:
         elif outcome is Outcome.FAILED:
             tier.missed()
         refused = outcome is Outcome.REJECTED
-        metrics.admission.labels("rejected" if refused else "admitted", reason if refused else "").value += 1
+        metrics.admission.labels("rejected" if refused else "admitted", reason if refused else "ok").value += 1

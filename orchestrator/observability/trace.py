@@ -45,28 +45,29 @@ class Trace:
 
 def join(traceparent: str) -> Trace | None:
     """The span that a traceparent names; None if it is not sampled or makes no sense."""
+    found = _parse(traceparent)
+    return found[0] if found is not None and found[1] else None
+
+
+def _parse(traceparent: str) -> tuple[Trace, bool] | None:
+    """The span and whether it is sampled. Later versions may add fields; version ff is none."""
     match = _FORM.fullmatch(traceparent.strip())
     if match is None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
-    if version == "ff" or (version == "00" and rest) or not int(flags, 16) & _SAMPLED:
-        return None
     trace = Trace(int(trace_id, 16), int(span_id, 16))
-    return trace if trace.trace_id and trace.span_id else None
-
-
-def is_valid(traceparent: str) -> bool:
-    """Whether a caller made a decision about tracing that we understand."""
-    match = _FORM.fullmatch(traceparent.strip())
-    return match is not None and match[1] != "ff" and int(match[2], 16) > 0 and int(match[3], 16) > 0
+    if version == "ff" or (version == "00" and rest) or not trace.trace_id or not trace.span_id:
+        return None
+    return trace, bool(int(flags, 16) & _SAMPLED)
 
 
 def begin(traceparent: str | None, ratio: float, operation: str, age_s: float = 0.0) -> Trace | None:
     """The span of a request that arrived `age_s` ago: below the client's where it sends one, else a root in `ratio` of the cases."""
     begun_ns = time.time_ns() - int(1e9 * age_s)
-    if traceparent is not None and is_valid(traceparent):
-        above = join(traceparent)
-        if above is None:
+    found = _parse(traceparent) if traceparent is not None else None
+    if found is not None:
+        above, sampled = found
+        if not sampled:
             return None
         return Trace(above.trace_id, secrets.randbits(63) + 1, above.span_id, operation, begun_ns)
     trace_id = secrets.randbits(127) + 1
