@@ -130,11 +130,12 @@ def test_a_peer_that_hangs_while_it_is_read(tcp: None) -> None:
                 # UCX aborts a source that goes on sending where nobody reads any more, if it finds out late.
                 if peer.exit_code() is not None:
                     assert peer.exit_code() == -signal.SIGABRT
+                    stack.pop_all().close()
                     peer = stack.enter_context(QuickPeer(2, **TCP))
                 connect(sink, "source", peer)
             pool.data[1] = settled[1]
             assert pool.data.equal(settled)
-        assert_nothing_left(before, SPARE_DESCRIPTORS + TIMES)
+        assert_nothing_left(before, SPARE_DESCRIPTORS)
 
 
 def test_a_hung_peer_costs_another_peers_pulls_nothing(tcp: None) -> None:
@@ -212,15 +213,15 @@ def test_a_peer_given_up_while_it_is_read(link: str) -> None:
 
 
 def test_a_peer_that_is_slow_to_connect_delays_nobody(tcp: None) -> None:
-    with QuickPeer(1, **TCP) as other, QuickPeer(2, **TCP) as slow, reader(connect_timeout_s=1.0) as (sink, _):
+    with QuickPeer(1, **TCP) as other, QuickPeer(2, **TCP) as slow, reader(connect_timeout_s=3.0) as (sink, _):
         connect(sink, "other", other)
         slow.signal(signal.SIGSTOP)
         sink.connect("slow", slow.metadata)
         results: queue.SimpleQueue[PullResult] = queue.SimpleQueue()
         sink.pull("slow", ONE, [3], results.put)
-        worst_s = max(pull(sink, "other", ONE, [1]).seconds for _ in range(50))
+        worst_s = max(pull(sink, "other", ONE, [1]).seconds for _ in range(10))
         assert worst_s < 0.3 and results.empty()
-        assert "no connection to slow within 1 s" in str(results.get(timeout=5).error)
+        assert "no connection to slow within 3 s" in str(results.get(timeout=5).error)
         slow.signal(signal.SIGCONT)
         connect(sink, "slow", slow)
         assert sorted(sink.connected()) == ["other", "slow"]
