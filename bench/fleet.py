@@ -36,6 +36,15 @@ from workers.demo import MODEL_DIR
 START_S = 90.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker runs: what its command begins with, the address it listens on, and what is added to its environment."""
+
+    enter: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Worker:
     """One running worker process."""
@@ -57,27 +66,35 @@ class Fleet:
     dispatcher: Dispatcher
     discovery: Discovery
     workers: dict[str, Worker] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    lease_s: float = 30.0
 
     def start(self, name: str, role: str) -> None:
         """Start (or restart) a worker; returns when it serves."""
         incarnation = time.time_ns()
+        place = self.places.get(name, Place())
         config = {
             "name": name,
             "incarnation": incarnation,
             "model_dir": str(self.model_dir),
             "model_name": "demo",
             "engine": self.engine,
-            "transport": {"kind": self.transport, "lease_s": 30.0, "checksums": False},
+            "transport": {"kind": self.transport, "lease_s": self.lease_s, "checksums": False},
             "dtype": "float32",
             "max_len": None,
             "parent_pid": os.getpid(),
+            "host": place.host,
         }
         path = self.directory / f"{name}.json"
         path.write_text(json.dumps(config))
         log = (self.directory / f"{name}.log").open("a")
-        command = [sys.executable, "-m", "workers.process", "--config", str(path)]
+        command = [*place.enter, sys.executable, "-m", "workers.process", "--config", str(path)]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            command,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **place.environment},
         )
         log.close()
         assert process.stdout is not None
@@ -85,7 +102,7 @@ class Fleet:
         if not line:
             raise RuntimeError(f"{name} did not start: {(self.directory / f'{name}.log').read_text()[-2000:]}")
         ready = json.loads(line)
-        address, session = (f"127.0.0.1:{ready[port]}" for port in ("port", "session_port"))
+        address, session = (f"{place.host}:{ready[port]}" for port in ("port", "session_port"))
         self.workers[name] = Worker(name, process, address, incarnation)
         store = self.discovery.store
         store.put(
@@ -152,9 +169,14 @@ async def fleet(
     transport: str = "nixl",
     routing: str = "round_robin",
     record: DecisionLog | None = None,
+    places: Mapping[str, Place] | None = None,
+    lease_s: float = 30.0,
     **engine: Any,
 ) -> AsyncIterator[Fleet]:
-    """Workers `{name: role}` and a dispatcher, stopped at exit. `engine` overrides fields of the engine section."""
+    """Workers `{name: role}` and a dispatcher, stopped at exit. `engine` overrides fields of the engine section.
+
+    `places` says where workers run that do not run here.
+    """
     settings = {
         "kind": "torch",
         "device": "cpu",
@@ -183,7 +205,16 @@ async def fleet(
             record=record,
         )
         discovery = Discovery(store, dispatcher, "bench")
-        running = Fleet(Path(directory), model_dir, {**settings, **engine}, transport, dispatcher, discovery)
+        running = Fleet(
+            Path(directory),
+            model_dir,
+            {**settings, **engine},
+            transport,
+            dispatcher,
+            discovery,
+            places=places or {},
+            lease_s=lease_s,
+        )
         follower: asyncio.Task[None] | None = None
         try:
             for name, role in roles.items():
