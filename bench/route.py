@@ -9,16 +9,18 @@ in the best of many alternating rounds, since other work on the machine only slo
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.harness import Bench, Check, run
 from bench.route_peer import MISSING, DynamoTree
-from orchestrator.core.cluster import Role
+from orchestrator.core.cluster import Ints, Role
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import BlockHashes, RequestView
 from orchestrator.policies.registry import make
@@ -31,7 +33,6 @@ FILL_BLOCKS = 1000
 WORKERS = (64, 1000)
 BLOCKS = (16, 512)
 MOST_OF_PEER = {64: 1.0, 1000: 0.5}
-Sizes = dict[str, float]
 
 
 class Ours:
@@ -78,32 +79,47 @@ def chains(rng: np.random.Generator, workers: int, block_tokens: int) -> Iterato
 
 
 def fill(
-    events: Iterator[tuple[int, BlockHashes]],
-    prepare: Callable[[BlockHashes], object],
-    store: Callable[[int, object], None],
-) -> Sizes:
-    """Microseconds per block of the timed events and memory per million blocks; `prepare` is not timed."""
-    gc.collect()
-    before_mib, timed_s, timed_blocks, total = rss_mib(), 0.0, 0, 0
-    batch: list[tuple[int, object]] = []
+    events: Iterator[tuple[int, BlockHashes]], prepare: Callable[[BlockHashes], Any], store: Callable[[int, Any], None]
+) -> float:
+    """Microseconds per block of the timed events; `prepare` is not timed."""
+    timed_s, blocks = 0.0, 0
+    batch: list[tuple[int, Any]] = []
     for number, (worker, hashes) in enumerate(events):
-        total += len(hashes)
-        if number < TIMED_EVENTS:
-            timed_blocks += len(hashes)
-            batch.append((worker, prepare(hashes)))
-            if len(batch) == 500 or number == TIMED_EVENTS - 1:
-                began_s = time.process_time()
-                for item in batch:
-                    store(*item)
-                timed_s += time.process_time() - began_s
-                batch = []
-        else:
+        if number >= TIMED_EVENTS:
             store(worker, prepare(hashes))
+            continue
+        blocks += len(hashes)
+        batch.append((worker, prepare(hashes)))
+        if len(batch) == 500:
+            began_s = time.process_time()
+            for item in batch:
+                store(*item)
+            timed_s += time.process_time() - began_s
+            batch = []
+    return timed_s / blocks * 1e6
+
+
+def grown_mib(side: str, workers: int, block_tokens: int, seed: int) -> float:
+    """Resident memory that a million blocks take, in a process of their own."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_grown_mib, (side, workers, block_tokens, seed))
+
+
+def _grown_mib(side: str, workers: int, block_tokens: int, seed: int) -> float:
+    rng = np.random.default_rng(seed)
+    if side == "index":
+        ours = Ours(workers, block_tokens, [0] * workers)
+        before_mib = rss_mib()
+        fill(chains(rng, workers, block_tokens), np.ndarray.tolist, ours.stored)
+    else:
+        tree = DynamoTree.make(workers, block_tokens)
+        assert tree is not None
+        before_mib = rss_mib()
+        fill(chains(rng, workers, block_tokens), tree.fresh_event, tree.stored)
+        tree.matches([1])
     gc.collect()
-    return {
-        "insert_us_per_block": timed_s / timed_blocks * 1e6,
-        "mib_per_million": (rss_mib() - before_mib) / total * 1e6,
-    }
+    return rss_mib() - before_mib
 
 
 def holders(held_by: str, workers: int, prompt: int) -> list[int]:
@@ -130,22 +146,17 @@ def compare(bench: Bench, workers: int, block_tokens: int) -> None:
     rng = np.random.default_rng(bench.seed)
     queue_tokens = rng.integers(0, 512, workers)
     ours, peer = Ours(workers, block_tokens, queue_tokens.tolist()), DynamoTree.make(workers, block_tokens)
-    state = fill(chains(rng, workers, block_tokens), np.ndarray.tolist, ours.stored)  # type: ignore[arg-type]
-    state["index_mib_per_million"] = ours.router.prefix.nbytes() / 2**20 / (len(ours.router.prefix) / 1e6)
-    theirs: Sizes = {}
-    if peer is not None:
-        tree = peer
-        identity = iter(range(1, 10**9))
-
-        def event(hashes: BlockHashes) -> bytes:
-            return tree.event([next(identity) for _ in hashes], hashes.tolist())
-
-        theirs = fill(chains(rng, workers, block_tokens), event, tree.stored)  # type: ignore[arg-type]
-        tree.matches([1])
     common = {"workers": workers, "block_tokens": block_tokens}
-    for name, sizes in (("index", state), ("dynamo", theirs)):
-        if sizes:
-            bench.figure(what=f"state of {name}", **common, **sizes)
+    for name in ("index", "dynamo") if peer is not None else ("index",):
+        events = chains(np.random.default_rng(bench.seed), workers, block_tokens)
+        if name == "index":
+            insert_us = fill(events, np.ndarray.tolist, ours.stored)
+        else:
+            assert peer is not None
+            insert_us = fill(events, peer.fresh_event, peer.stored)
+            peer.matches([1])
+        mib = grown_mib(name, workers, block_tokens, bench.seed)
+        bench.figure(what=f"state of {name}", **common, insert_us_per_block=insert_us, mib_per_million=mib)
     for held_by in ("all", "eighth", "one"):
         prompts = [array("I", rng.integers(0, 128_000, PROMPT_TOKENS).tolist()) for _ in range(PROMPTS)]
         lists = [prompt.tolist() for prompt in prompts]
@@ -155,7 +166,7 @@ def compare(bench: Bench, workers: int, block_tokens: int) -> None:
                 ours.stored(worker, ours.hashes(first))
             if peer is not None:
                 known = peer.hashes(lists[number][:CACHED_TOKENS])
-                stored = peer.event([next(identity) for _ in known], known)
+                stored = peer.event(known)
                 for worker in holders(held_by, workers, number):
                     peer.stored(worker, stored)
                 assert peer.matches(known) == len(holders(held_by, workers, number))
@@ -168,7 +179,7 @@ def decisions(
     peer: DynamoTree | None,
     prompts: list[array[int]],
     lists: list[list[int]],
-    queue_tokens: np.ndarray,
+    queue_tokens: Ints,
     common: dict[str, int | str],
 ) -> None:
     """Time decisions, and the parts of ours."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.core.cluster import Ints
+from orchestrator.core.request import BlockHashes
 
 MISSING = (
     "ai-dynamo-runtime is not installed, so its rows are left out: pip install ai-dynamo-runtime (or tandem[peers])"
@@ -26,6 +27,7 @@ class DynamoTree:
         self._block_tokens = block_tokens
         self._workers = workers
         self._events = 0
+        self._blocks = 0
 
     @staticmethod
     def make(workers: int, block_tokens: int) -> DynamoTree | None:
@@ -39,12 +41,18 @@ class DynamoTree:
         result: list[int] = self._hash(tokens, self._block_tokens)
         return result
 
-    def event(self, identities: list[int], hashes: list[int]) -> bytes:
-        """What `stored` takes: a chain of blocks by their identities (any, unique) and hashes."""
+    def event(self, hashes: list[int]) -> bytes:
+        """What `stored` takes: a chain of blocks from the beginning of a prompt. Send the same to every worker that holds it."""
         self._events += 1
-        blocks = [{"block_hash": i, "tokens_hash": h} for i, h in zip(identities, hashes, strict=True)]
+        numbers = range(self._blocks + 1, self._blocks + len(hashes) + 1)
+        self._blocks += len(hashes)
+        blocks = [{"block_hash": number, "tokens_hash": h} for number, h in zip(numbers, hashes, strict=True)]
         data = {"stored": {"parent_hash": None, "blocks": blocks}}
         return json.dumps({"event_id": self._events, "data": data, "dp_rank": 0}).encode()
+
+    def fresh_event(self, hashes: BlockHashes) -> bytes:
+        """`event` of an array."""
+        return self.event(hashes.tolist())
 
     def stored(self, worker: int, event: bytes) -> None:
         self._tree.apply_event(worker, event)

@@ -67,9 +67,10 @@ def block_hashes(tokens: Tokens, block_tokens: int) -> BlockHashes:
     mixed = words * _ODD
     mixed ^= mixed >> _HALF
     mixed *= _POSITIONS.first(len(mixed))
-    ends = np.add.accumulate(mixed)[len(mixed) // blocks - 1 :: len(mixed) // blocks]
+    np.add.accumulate(mixed, out=mixed)
+    step = len(mixed) // blocks
     # Without the key of the length, zeros at the end of a prompt would add nothing.
-    hashes: BlockHashes = ends + _LENGTHS.first(blocks)
+    hashes: BlockHashes = mixed[step - 1 :: step] + _LENGTHS.first(blocks)
     return hashes
 
 

@@ -45,7 +45,8 @@ class PrefixAware:
         held_tokens = prefix.matches(request.block_hashes, len(view))
         held_tokens *= view.block_tokens
         # The last prompt token is always computed: its output is the first token.
-        np.minimum(held_tokens, max(tokens - 1, 0), out=held_tokens)
+        if held_tokens.size and held_tokens.item(held_tokens.argmax()) >= tokens:
+            np.minimum(held_tokens, max(tokens - 1, 0), out=held_tokens)
 
         def pick(barrier: Ints, decodes: bool) -> tuple[int, Reason, str]:
             cost = queue_tokens - held_tokens
@@ -54,7 +55,7 @@ class PrefixAware:
             reason = Reason.PREFIX_HIT if held_tokens.item(row) else Reason.PREFIX_MISS
             if queue_tokens.item(row) > self.imbalance_tokens:
                 queue = queue_tokens + barrier
-                if queue.item(row) - int(np.minimum.reduce(queue)) > self.imbalance_tokens:
+                if queue.item(row) - queue.item(queue.argmin()) > self.imbalance_tokens:
                     row, reason = lightest(queue, self._turn, self._salt), Reason.PREFIX_IMBALANCED
             held, waiting = held_tokens.item(row), queue_tokens.item(row)
             return row, reason, f"{held} of {tokens} prompt tokens held, {waiting} waiting"
