@@ -86,6 +86,9 @@ class Discovery:
                 self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)
+        for name in self.dispatcher.router.workers():
+            if name not in self._links and name not in snapshot.desired:
+                self.dispatcher.router.remove_worker(name)
         self._publish()
         self._set_policies(snapshot.policies)
         self.dispatcher.pump()
