@@ -15,7 +15,7 @@ from orchestrator.control.anchors import DrainAnchors
 from orchestrator.control.decide import Decisions
 from orchestrator.control.desired import Desired
 from orchestrator.control.drain import DrainStep, drain_step, draining
-from orchestrator.control.logfile import log_to
+from orchestrator.control.logfile import log_to, shape_log
 from orchestrator.control.prewarm import Peer, Prewarmer
 from orchestrator.control.probe import Probe
 from orchestrator.control.process import process_config
@@ -161,6 +161,7 @@ class Controller:
     def _cluster(self, document: Document) -> Cluster:
         if self._spec is None or self._spec[0] != document:
             self._spec = (document, parse(document))
+            shape_log(self._spec[1].spec.observability)
         return self._spec[1]
 
     def _reconcile(self, cluster: Cluster, serving: set[str]) -> None:

@@ -7,6 +7,9 @@ import logging
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from orchestrator.core.config import Observability
+from orchestrator.observability.logs import formatter
+
 MOST_BYTES = 10 << 20
 
 
@@ -19,3 +22,12 @@ def log_to(file: Path) -> None:
         root = logging.getLogger()
         root.addHandler(handler)
         root.setLevel(min(root.level or logging.INFO, logging.INFO))
+
+
+def shape_log(wanted: Observability) -> None:
+    """Write the file's lines as the spec wants them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RotatingFileHandler):
+            handler.setFormatter(formatter(wanted.log_format, "controller"))
+            handler.setLevel(wanted.log_level.upper())
+            logging.getLogger().setLevel(min(logging.getLogger().level, handler.level))

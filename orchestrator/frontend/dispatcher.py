@@ -24,6 +24,7 @@ from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.retry_budget import RetryBudget
 from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Sink, Submission
 from orchestrator.observability import Metrics, Phase
+from orchestrator.observability.logs import about
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
 from orchestrator.routing.patience import Patience
@@ -382,7 +383,8 @@ class Dispatcher:
         Workers `at_fault` failed it although they live: that counts against them, and against the budget of retries.
         """
         self.metrics.retries.labels(cause).inc()
-        log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why)
+        whose = about(flight.record, at_fault[0] if at_fault else "")
+        log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why, extra=whose)
         self._attempts.leave(flight)
         record = flight.record
         record.end_all()

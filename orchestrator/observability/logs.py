@@ -71,10 +71,15 @@ class TextLines(logging.Formatter):
         return " ".join((line, *tail))
 
 
+def formatter(form: str, process: str) -> logging.Formatter:
+    """What makes the lines of a process."""
+    return JsonLines(process) if LogFormat(form) is LogFormat.JSON else TextLines()
+
+
 def configure(form: str, level: str, process: str, stream: TextIO | None = None) -> None:
     """Send this process's log to `stream` (stderr), replacing handlers set before. `process` is its name in JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonLines(process) if LogFormat(form) is LogFormat.JSON else TextLines())
+    handler.setFormatter(formatter(form, process))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

@@ -6,6 +6,8 @@ import logging
 
 import pytest
 
+from orchestrator.control.logfile import log_to, shape_log
+from orchestrator.core.config import LogFormat, LogLevel, Observability
 from orchestrator.core.request import RequestState
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.observability.access_log import AccessLog
@@ -73,3 +75,17 @@ def test_the_access_line(root):
     configure("json", "warning", "front-door-0", out)
     AccessLog()(over)
     assert len(out.getvalue().splitlines()) == 1
+
+
+def test_the_controllers_file_follows_the_spec(root, tmp_path):
+    root.handlers[:] = []
+    log_to(tmp_path / "logs" / "controller.log")
+    (handler,) = root.handlers
+    logging.getLogger("c").info("first")
+    shape_log(Observability(LogFormat.JSON, LogLevel.WARNING))
+    logging.getLogger("c").info("unheard")
+    logging.getLogger("c").warning("second")
+    handler.close()
+    first, second = (tmp_path / "logs" / "controller.log").read_text().splitlines()
+    assert first.endswith("INFO c first")
+    assert (json.loads(second)["message"], json.loads(second)["process"]) == ("second", "controller")

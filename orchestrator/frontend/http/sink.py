@@ -59,7 +59,8 @@ class AnswerSink(ABC):
             else:
                 self._take(item)
         except Exception as error:
-            _log.exception("request %s failed in its answer", self._stream.request.id)
+            request_id = self._stream.request.id
+            _log.exception("request %s failed in its answer", request_id, extra={"request_id": request_id})
             self._fail(error)
 
     @abstractmethod
@@ -90,12 +91,14 @@ class AnswerSink(ABC):
     def _gone(self) -> None:
         """The client went away."""
         if not self._over:
+            running = self._running
             self._end(Outcome.CANCELLED, "client_gone")
-            if self._running is not None:
-                self._running.cancel()
+            if running is not None:
+                running.cancel()
 
     def _end(self, outcome: Outcome, reason: str) -> None:
         self._over = True
+        self._running = None  # it knows us: without this only the cycle collector would free both
         self._meter.end(outcome, reason, self._assembler.cached_tokens)
         caller = self._stream.request.caller
         if caller is not None:

@@ -53,6 +53,6 @@ def _answer(stream: Stream, reply: Reply) -> None:
 
 def _fail(stream: Stream, error: BaseException) -> None:
     if not isinstance(error, ApiError):
-        _log.error("request %s failed", stream.request.id, exc_info=error)
+        _log.error("request %s failed", stream.request.id, exc_info=error, extra={"request_id": stream.request.id})
         error = internal_error(stream.request.id)
     stream.answer(error.response())
