@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from orchestrator.control.names import NAMESPACE
 from orchestrator.control.problem import StartError
 from orchestrator.core.config import Cluster
@@ -93,6 +95,13 @@ def _start(cluster: Cluster, directory: Path) -> RayRuntime:
     return RayRuntime(ray.get_runtime_context().gcs_address, directory)
 
 
+def _raylet_lives() -> bool:
+    return any(
+        child.name().startswith("raylet") and child.status() != psutil.STATUS_ZOMBIE
+        for child in psutil.Process().children()
+    )
+
+
 @contextmanager
 def _patience() -> Iterator[None]:
     """Ray gives its own node 30 s to appear, fixed in its code; on a busy machine the node takes minutes and then serves well."""
@@ -111,6 +120,8 @@ def _patience() -> Iterator[None]:
             except RuntimeError:
                 if time.monotonic() > deadline:
                     raise
+                if not _raylet_lives():  # its agents had no 15 s of CPU time to start
+                    raise OSError("the raylet ended while it started") from None
                 time.sleep(0.1)
 
     services.get_node = get_node

@@ -32,6 +32,8 @@ LABELS = {
     "orchestrator/frontend/text/template.py": "date in a prompt",
     "orchestrator/frontend/http/answer.py": "`created` of an answer",
     "orchestrator/frontend/http/models.py": "`created` of a model",
+    "orchestrator/observability/trace.py": "start of a span",
+    "workers/process/spans.py": "start of a span",
     "orchestrator/recording/log.py": "date of a record",
     "orchestrator/cli/get/events.py": "age of an event, shown",
     "orchestrator/cli/describe/worker.py": "age of an event, shown",
