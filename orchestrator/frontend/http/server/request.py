@@ -84,5 +84,6 @@ class Request:
 
     def release(self) -> None:
         """The request is over, or will not be answered."""
+        self._stream = None  # the two know each other: without this only the cycle collector would free body and stream
         if self.caller is not None:
             self.caller.done()

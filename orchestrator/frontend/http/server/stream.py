@@ -101,12 +101,14 @@ class Stream:
         self.over = True
         if self.task is not None:
             self.task.cancel()
-        if self.on_gone is not None:
-            self.on_gone()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
         self.request.release()
 
     def _finish(self) -> None:
         self.over = True
+        self.on_gone = None
         self.request.release()
         self._connection.done(self)
 
