@@ -138,6 +138,16 @@ def report(bench: Bench, system: System, rounds: list[list[Run]], references: li
     return found
 
 
+def starved(bench: Bench, name: str, rounds: list[list[Run]], step_s: float) -> None:
+    """Say so where a system did not keep the pace: its tokens then came in fewer and larger pieces, at another cost."""
+    for one in (one for runs in rounds for one in runs):
+        # A stream waits up to a step before its first token.
+        pace = one.shape.streams / step_s * one.shape.tokens / (one.shape.tokens + 1)
+        if one.tokens / one.seconds < 0.9 * pace:
+            rate = one.tokens / one.seconds
+            bench.note(f"{name}, {one.shape.tokens} tokens each: {rate:.0f} tokens/s, not {pace:.0f}: overload")
+
+
 def judge(bench: Bench, found: dict[str, Costs]) -> None:
     """The targets, against the better of the peers that are installed."""
     peers = [found[name] for name in PEERS if name in found]
@@ -182,6 +192,7 @@ def measure(bench: Bench) -> None:
         cost = report(bench, system, results[system.name], references, idle[system.name])
         if cost is not None:
             found[system.name] = cost
+        starved(bench, system.name, results[system.name], setting.step_s)
     judge(bench, found)
     rows = {row["system"]: row for row in bench.figures}
     for name in OURS:
