@@ -72,8 +72,10 @@ def open_record(config: FrontDoorConfig, cluster: Cluster) -> DecisionLog | None
     return DecisionLog(path, limit, config.id) if limit else None
 
 
-def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics, record: DecisionLog | None) -> Dispatcher:
-    """A dispatcher with the policies of the spec; Discovery replaces them when they change."""
+def build_dispatcher(
+    cluster: Cluster, text: TextModel, metrics: Metrics, record: DecisionLog | None, name: str = ""
+) -> Dispatcher:
+    """A dispatcher with the policies of the spec; Discovery replaces them when they change. `name` is the front door's, see Router."""
     spec, front_door = cluster.spec, cluster.spec.front_door
     model = ModelInfo(
         spec.model.served_name,
@@ -84,7 +86,7 @@ def build_dispatcher(cluster: Cluster, text: TextModel, metrics: Metrics, record
     routing, admission = spec.policies.routing, spec.policies.admission
     return Dispatcher(
         model,
-        Router(recorded(make("routing", routing.name, routing.parameters), record)),
+        Router(recorded(make("routing", routing.name, routing.parameters), record), name=name),
         recorded(make("admission", admission.name, admission.parameters), record),
         metrics,
         max_concurrent=front_door.max_concurrent,
@@ -140,7 +142,7 @@ async def serve(config: FrontDoorConfig) -> None:
     tiers = {tier.name: tier for tier in cluster.spec.tiers}
     metrics = Metrics(tiers=tiers)
     record = open_record(config, cluster)
-    dispatcher = build_dispatcher(cluster, text, metrics, record)
+    dispatcher = build_dispatcher(cluster, text, metrics, record, config.id)
     discovery = Discovery(store, dispatcher, config.id)
     security = cluster.spec.security
     gate = Gate(
