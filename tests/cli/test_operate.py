@@ -99,7 +99,7 @@ def test_restart_worker_tells_its_progress(pdctl: Pdctl, admin: AdminDouble) -> 
     done = pdctl("restart", "worker", "worker/decode-0", "--budget-s", "90")
     assert done.code == 0 and done.out.startswith("worker/decode-0 restarted in ")
     assert "draining, 3 running" in done.err and "starting" in done.err
-    assert "no other worker can decode, so requests wait" in done.err
+    assert "no other worker can decode, so others run whole requests" in done.err
     assert (admin.restarts[0].budget_s, admin.restarts[0].force) == (90, False)
 
 

@@ -114,9 +114,12 @@ def _warn_if_alone(client: Client, row: Document) -> None:
 
     workers = items_of(client.admin.ListWorkers(ListWorkersRequest()))
     others = [w["role"] for w in workers if w["name"] != row["name"] and w["state"] == "ready"]
+    if not others:
+        say(f"{row['name']} is the only ready worker: requests wait or are refused until it is back")
+        return
     for role in ("prefill", "decode"):
         if row["role"] in (role, BOTH) and not {role, BOTH}.intersection(others):
-            say(f"{row['name']}: no other worker can {role}, so requests wait until it is back")
+            say(f"{row['name']}: no other worker can {role}, so others run whole requests until it is back")
 
 
 def _why(client: Client, name: str, after: int) -> str:
