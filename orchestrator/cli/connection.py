@@ -85,6 +85,7 @@ def _address(server: str) -> str:
 def connect(timeout_s: float = 10.0) -> Iterator[Client]:
     """A client of the cluster. gRPC errors raised inside the block become CliError."""
     address = find_cluster()
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # a failed handshake is told once, by us
     import grpc
 
     from orchestrator.cli.calls import CallDefaults, explain_rpc_error

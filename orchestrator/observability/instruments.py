@@ -27,8 +27,10 @@ class Instrument(Collector, ABC, Generic[C]):
         self.text = text
         self.label_names = tuple(labels)
         self._children: dict[tuple[str, ...], C] = {}
+        self.only = self._make()
+        """The child of a metric without labels."""
         if not labels:
-            self._children[()] = self._make()
+            self._children[()] = self.only
         registry.register(self)
 
     def labels(self, *values: str) -> C:
@@ -43,11 +45,6 @@ class Instrument(Collector, ABC, Generic[C]):
     def drop(self, *values: str) -> None:
         """Forget the series of these label values."""
         self._children.pop(values, None)
-
-    @property
-    def only(self) -> C:
-        """The child of a metric without labels."""
-        return self._children[()]
 
     @property
     @abstractmethod

@@ -114,7 +114,7 @@ class Observability:
 
     log_format: LogFormat = setting("text, or one JSON object per line", LogFormat.TEXT)
     log_level: LogLevel = setting("debug, info, warning or error", LogLevel.INFO)
-    access_log: bool = setting("one line per finished request; costs about 15 us of CPU each", False)
+    access_log: bool = setting("one line per finished request; costs about 30 us of CPU each", False)
     otlp_endpoint: str | None = setting(
         "OTLP/HTTP collector that gets traces, such as http://127.0.0.1:4318; OTEL_EXPORTER_OTLP_ENDPOINT if absent; "
         "no traces without either",
