@@ -60,6 +60,16 @@ class Renderer(Protocol):
         """The body of an answer that is not streamed."""
 
 
+class ChoiceRenderer(Renderer, Protocol):
+    """One choice of an answer of several; `body` and `annotate` make the whole and may be asked of any of them."""
+
+    def choice(self, text: str, tokens: list[TextToken], finish: Finish) -> dict[str, Any]: ...
+
+    def body(self, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]: ...
+
+    def annotate(self, body: dict[str, Any], prompt_logprobs: list[list[Any]]) -> None: ...
+
+
 DONE = b"data: [DONE]\n\n"
 
 
@@ -75,11 +85,16 @@ def event(value: dict[str, Any]) -> bytes:
 
 def usage_of(prompt_tokens: int, assembler: Assembler) -> dict[str, Any]:
     """The `usage` object."""
+    return usage_object(prompt_tokens, assembler.completion_tokens, assembler.cached_tokens)
+
+
+def usage_object(prompt_tokens: int, completion_tokens: int, cached_tokens: int) -> dict[str, Any]:
+    """The `usage` object of these counts."""
     return {
         "prompt_tokens": prompt_tokens,
-        "completion_tokens": assembler.completion_tokens,
-        "total_tokens": prompt_tokens + assembler.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": assembler.cached_tokens},
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": cached_tokens},
     }
 
 

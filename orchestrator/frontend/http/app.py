@@ -12,6 +12,7 @@ from orchestrator.frontend.http.probes import Probes
 from orchestrator.frontend.http.server import App, Bounds, Caller, Request
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics
 from orchestrator.observability.tracing import Tracing
 
@@ -27,6 +28,7 @@ def make_app(
     tiers: Mapping[str, object] | None = None,
     guard: Callable[[Request], Caller | None] | None = None,
     tracing: Tracing | None = None,
+    grammars: GrammarGate | None = None,
 ) -> App:
     """The OpenAI-compatible API over `service`.
 
@@ -34,7 +36,7 @@ def make_app(
     orchestrator.frontend.auth); without one, everybody may. `tracing` decides which requests are traced. Run it with `start_http`.
     """
     app = App(Bounds(max_body_bytes=limits.max_body_bytes))
-    generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing)
+    generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing, grammars)
     models, probes = ModelsApi(service), Probes(service, metrics)
     app.post("/v1/chat/completions", generation.chat)
     app.post("/v1/completions", generation.completions)

@@ -16,13 +16,16 @@ from orchestrator.frontend.text import Piece, TextModel, TextToken
 class ChatAnswer:
     """Renders one chat completion. The constant parts of a chunk are encoded once."""
 
-    def __init__(self, identity: Identity, text: TextModel, logprobs: bool, include_usage: bool) -> None:
+    def __init__(
+        self, identity: Identity, text: TextModel, logprobs: bool, include_usage: bool, index: int = 0
+    ) -> None:
         self._identity = identity
         self._text = text
         self._logprobs = logprobs
         self._include_usage = include_usage
+        self._index = index
         head = orjson.dumps(identity.head("chatcmpl", "chat.completion.chunk"))[:-1]
-        self._open = b'data: %b,"choices":[{"index":0,"delta":' % head
+        self._open = b'data: %b,"choices":[{"index":%d,"delta":' % (head, index)
         self._close = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         after = b'},"logprobs":null,"finish_reason":null}]' + self._close
         self.frame = None if logprobs else (self._open + b'{"content":', after)
@@ -47,13 +50,24 @@ class ChatAnswer:
         return error.event()
 
     def whole(self, text: str, tokens: list[TextToken], finish: Finish, usage: dict[str, Any]) -> dict[str, Any]:
-        choice = {
-            "index": 0,
+        return self.body([self.choice(text, tokens, finish)], usage)
+
+    def choice(self, text: str, tokens: list[TextToken], finish: Finish) -> dict[str, Any]:
+        """One of `choices`."""
+        return {
+            "index": self._index,
             "message": {"role": "assistant", "content": text, "refusal": None},
             "logprobs": self._content(tokens) if self._logprobs else None,
             "finish_reason": finish.value,
         }
-        return self._identity.head("chatcmpl", "chat.completion") | {"choices": [choice], "usage": usage}
+
+    def body(self, choices: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
+        """The answer with these choices."""
+        return self._identity.head("chatcmpl", "chat.completion") | {"choices": choices, "usage": usage}
+
+    def annotate(self, body: dict[str, Any], prompt_logprobs: list[list[Any]]) -> None:
+        """Add the prompt's log-probabilities, one list for each choice; a chat has one prompt, so they are the same."""
+        body["prompt_logprobs"] = prompt_logprobs[0]
 
     def _event(self, delta: bytes, logprobs: bytes, finish: bytes) -> bytes:
         return b'%b%b,"logprobs":%b,"finish_reason":%b}]%b' % (self._open, delta, logprobs, finish, self._close)

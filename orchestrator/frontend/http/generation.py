@@ -8,18 +8,24 @@ from time import perf_counter
 from orchestrator.frontend.http import headers
 from orchestrator.frontend.http.answer import Identity
 from orchestrator.frontend.http.body import read_object
-from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, Endpoint
+from orchestrator.frontend.http.completing import Completing
+from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, Endpoint, Prompt
 from orchestrator.frontend.http.errors import ApiError, as_api_error
+from orchestrator.frontend.http.expand import encode_prompts, expand
+from orchestrator.frontend.http.extras import Extras
+from orchestrator.frontend.http.group import Choice, Group
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.models import check_model
 from orchestrator.frontend.http.options import Options
+from orchestrator.frontend.http.output_form import OutputForm
 from orchestrator.frontend.http.server import Request
 from orchestrator.frontend.http.stream_sink import StreamSink
 from orchestrator.frontend.http.whole_sink import WholeSink
 from orchestrator.frontend.service import ServiceError, Submission, TokenService
 from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import output_budget, token_array
-from orchestrator.observability import Metrics, Phase
+from orchestrator.frontend.text.grammar_gate import GrammarGate
+from orchestrator.observability import Metrics, Phase, RequestMeter
 from orchestrator.observability.trace import Trace
 from orchestrator.observability.tracing import Tracing
 
@@ -37,6 +43,7 @@ class GenerationApi:
         metrics: Metrics,
         tiers: Mapping[str, object],
         tracing: Tracing | None = None,
+        grammars: GrammarGate | None = None,
     ) -> None:
         self._service = service
         self._text = text
@@ -44,6 +51,7 @@ class GenerationApi:
         self._metrics = metrics
         self._tiers = tiers
         self._tracing = tracing
+        self._grammars = grammars
         self._parse, self._tokenise = (metrics.overhead[phase] for phase in (Phase.PARSE, Phase.TOKENISE))
 
     def chat(self, request: Request) -> Awaitable[None] | None:
@@ -64,6 +72,9 @@ class GenerationApi:
             read_s = perf_counter()
             self._parse.observe(read_s - begun_s)
             prompt = endpoint.prompt(self._text, given)
+            if options.extras is not None:
+                return self._generate_more(request, endpoint, prompt, options, options.extras, read_s)
+            assert not isinstance(prompt, tuple), "several prompts are an extra"
             if isinstance(prompt, str) and not self._text.is_quick(prompt):
                 return self._generate_long(request, endpoint, prompt, options, read_s)
             tokens = self._text.encode(prompt, endpoint.special_tokens) if isinstance(prompt, str) else prompt
@@ -83,6 +94,45 @@ class GenerationApi:
             raise self._refused(endpoint, error) from None
         self._start(request, endpoint, submission, options)
 
+    async def _generate_more(
+        self, request: Request, endpoint: Endpoint, prompt: Prompt, options: Options, extras: Extras, read_s: float
+    ) -> None:
+        """A request of more than one plain answer."""
+        try:
+            encoded = await encode_prompts(self._text, prompt, endpoint.special_tokens)
+            if extras.form is not None:
+                await self._check_form(extras.form)
+            plain = [self._uncharged(request, endpoint, tokens, options, read_s) for tokens in encoded]
+            submissions = expand(plain, options, extras, self._limits)
+            self._charge(request, sum(len(s.tokens) + s.sampling.max_tokens for _, s in submissions))
+        except (InvalidRequest, ServiceError, ApiError) as error:
+            raise self._refused(endpoint, error) from None
+        if len(submissions) == 1 and extras.prompt_logprobs is None and not extras.echo:
+            self._start(request, endpoint, submissions[0][1], options)
+            return
+        identity = Identity.of(request.id, self._service.model.name)
+        choices = [
+            Choice(
+                submission,
+                prompt_index,
+                self._assembler(options),
+                endpoint.render(identity, self._text, options, index),
+                self._meter(request, endpoint, submission),
+            )
+            for index, (prompt_index, submission) in enumerate(submissions)
+        ]
+        complete = None if options.stream else Completing(self._text, options, extras)
+        Group(request.stream(), choices, complete).submit(self._service)
+
+    async def _check_form(self, form: OutputForm) -> None:
+        if self._grammars is None:
+            raise InvalidRequest(
+                f"{form.param!r}: this front door enforces no form of the output: remove it.",
+                form.param,
+                "unsupported_field",
+            )
+        await self._grammars.check(form.json_schema, form.regex, form.param)
+
     def _refused(self, endpoint: Endpoint, error: InvalidRequest | ServiceError | ApiError) -> ApiError:
         """Count a request that is refused before it is submitted."""
         told = error if isinstance(error, ApiError) else as_api_error(error)
@@ -92,14 +142,23 @@ class GenerationApi:
     def _submission(
         self, request: Request, endpoint: Endpoint, prompt: Sequence[int], options: Options, read_s: float
     ) -> Submission:
+        submission = self._uncharged(request, endpoint, prompt, options, read_s)
+        self._charge(request, len(submission.tokens) + submission.sampling.max_tokens)
+        return submission
+
+    def _charge(self, request: Request, tokens: int) -> None:
+        if request.caller is not None:
+            request.caller.charge(tokens)
+
+    def _uncharged(
+        self, request: Request, endpoint: Endpoint, prompt: Sequence[int], options: Options, read_s: float
+    ) -> Submission:
         tokens = token_array(prompt, self._service.model, endpoint.prompt_field)
         self._tokenise.observe(perf_counter() - read_s)
         ttft_s, tpot_s = headers.slo_s(request.headers)
         max_tokens = output_budget(
             len(tokens), options.max_tokens, self._service.model, endpoint.prompt_field, options.max_tokens_field
         )
-        if request.caller is not None:
-            request.caller.charge(len(tokens) + max_tokens)
         return Submission(
             request_id=request.id,
             tokens=tokens,
@@ -116,20 +175,26 @@ class GenerationApi:
         return self._tracing.begin(request.headers.get("traceparent"), _OPERATIONS.get(endpoint.name, ""), age_s)
 
     def _start(self, request: Request, endpoint: Endpoint, submission: Submission, options: Options) -> None:
-        model, text = self._service.model, self._text
-        end_tokens = {*options.stop_token_ids, *(() if options.ignore_eos else model.eos_token_ids)}
-        assembler = Assembler(text, options.stops, end_tokens, options.logprobs is not None)
-        renderer = endpoint.render(Identity.of(request.id, model.name), text, options)
-        prompt_tokens = len(submission.tokens)
-        meter = self._metrics.start(
+        renderer = endpoint.render(Identity.of(request.id, self._service.model.name), self._text, options, 0)
+        sink = (StreamSink if options.stream else WholeSink)(
+            request.stream(),
+            self._assembler(options),
+            renderer,
+            self._meter(request, endpoint, submission),
+            len(submission.tokens),
+        )
+        sink.submit(self._service, submission)
+
+    def _assembler(self, options: Options) -> Assembler:
+        eos = () if options.ignore_eos else self._service.model.eos_token_ids
+        return Assembler(self._text, options.stops, {*options.stop_token_ids, *eos}, options.logprobs is not None)
+
+    def _meter(self, request: Request, endpoint: Endpoint, submission: Submission) -> RequestMeter:
+        return self._metrics.start(
             endpoint.name,
             submission.tier,
-            prompt_tokens,
+            len(submission.tokens),
             request.arrival_s,
             submission.ttft_slo_s,
             submission.tpot_slo_s,
         )
-        sink = (StreamSink if options.stream else WholeSink)(
-            request.stream(), assembler, renderer, meter, prompt_tokens
-        )
-        sink.submit(self._service, submission)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.core.sampling import Sampling
+from orchestrator.frontend.http.extras import Extras
 from orchestrator.frontend.http.fields import Fields
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.service import ModelInfo
@@ -23,7 +24,6 @@ FIELDS = frozenset(
         "stream",
         "stream_options",
         "logprobs",
-        "n",
     }
     | {"ignore_eos", "stop_token_ids"}
 )
@@ -32,7 +32,10 @@ _MAX_TOKENS = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`max_tokens` None means the rest of the context. `logprobs` is the number of alternatives per token, None for no report."""
+    """`max_tokens` None means the rest of the context. `logprobs` is the number of alternatives per token, None for no report.
+
+    `extras` is None for a request of one plain answer.
+    """
 
     max_tokens: int | None
     max_tokens_field: str
@@ -46,6 +49,7 @@ class Options:
     logprobs: int | None
     stream: bool
     include_usage: bool
+    extras: Extras | None = None
 
     def sampling(self, max_tokens: int) -> Sampling:
         """For the engines, with the output budget decided."""
@@ -61,12 +65,10 @@ class Options:
         )
 
 
-def read_options(fields: Fields, model: ModelInfo, limits: Limits, logprobs: int | None) -> Options:
+def read_options(
+    fields: Fields, model: ModelInfo, limits: Limits, logprobs: int | None, extras: Extras | None
+) -> Options:
     """Read the shared fields; raises InvalidRequest."""
-    if fields.integer("n", -_MAX_TOKENS, _MAX_TOKENS) not in (None, 1):
-        raise InvalidRequest(
-            f"'n' is {fields.get('n')}: only n = 1 is supported, send several requests for more answers.", "n"
-        )
     stream = fields.boolean("stream")
     field, max_tokens = _max_tokens(fields)
     top_k = fields.integer("top_k", -1, _MAX_TOKENS) or 0
@@ -86,6 +88,7 @@ def read_options(fields: Fields, model: ModelInfo, limits: Limits, logprobs: int
         logprobs=logprobs,
         stream=stream,
         include_usage=_include_usage(fields, stream),
+        extras=extras,
     )
 
 

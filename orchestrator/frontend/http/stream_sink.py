@@ -8,7 +8,7 @@ from orchestrator.frontend.http.sink import AnswerSink
 from orchestrator.frontend.service import Delta, ServiceError
 from orchestrator.observability import Outcome
 
-_HEADERS = {
+HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",
@@ -41,7 +41,7 @@ class StreamSink(AnswerSink):
         self._meter.tokens(len(piece.tokens))
         data = self._renderer.chunk(piece, first)
         if first:
-            self._stream.start(200, _HEADERS)
+            self._stream.start(200, HEADERS)
             frame = self._renderer.frame
             if frame is not None and not self._assembler.per_token:
                 self._before, self._after = frame

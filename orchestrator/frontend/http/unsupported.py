@@ -10,10 +10,9 @@ LABELS = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"}
 
 _OFF = (False,)
 _ZERO = (0, 0.0)
-_NO_TOOLS = "tool calling is not supported: remove it and describe tools in the messages"
 _NO_AUDIO = "only text is supported: remove it"
 _NO_PENALTY = "penalties are not supported: remove it or send the neutral value"
-_ONE_ANSWER = "one answer per request: send several requests"
+_RENAMED = 'send {{"structured_outputs": {{"{}": …}}}} instead'
 
 _COMMON: dict[str, tuple[tuple[object, ...], str]] = {
     "frequency_penalty": (_ZERO, _NO_PENALTY),
@@ -22,20 +21,20 @@ _COMMON: dict[str, tuple[tuple[object, ...], str]] = {
     "logit_bias": (({},), "it is not supported: remove it"),
     "min_p": (_ZERO, "it is not supported: remove it and use top_p or top_k"),
     "min_tokens": (_ZERO, "it is not supported: remove it and use ignore_eos with max_tokens"),
-    "best_of": ((1,), _ONE_ANSWER),
     "use_beam_search": (_OFF, "beam search is not supported: remove it"),
     "skip_special_tokens": ((True,), "special tokens are always skipped: remove it"),
     "include_stop_str_in_output": (_OFF, "the stop string is never part of the text: remove it"),
-    "response_format": (({"type": "text"},), 'structured output is not supported: remove it or send {"type": "text"}'),
     "service_tier": (("auto", "default"), "choose a tier with the header x-llm-d-inference-objective and remove it"),
-    "echo": (_OFF, "the prompt is not echoed: remove it and join prompt and answer yourself"),
+    "guided_json": ((), _RENAMED.format("json")),
+    "guided_regex": ((), _RENAMED.format("regex")),
+    "guided_choice": ((), _RENAMED.format("choice")),
+    "guided_grammar": ((), "grammars are not supported: use structured_outputs with json, regex or choice"),
+    "guided_decoding_backend": ((), "it is chosen by the cluster: remove it"),
 }
 _CHAT: dict[str, tuple[tuple[object, ...], str]] = {
-    "tools": (([],), _NO_TOOLS),
-    "tool_choice": (("none",), _NO_TOOLS),
-    "parallel_tool_calls": ((), _NO_TOOLS),
-    "functions": (([],), _NO_TOOLS),
-    "function_call": (("none",), _NO_TOOLS),
+    "functions": (([],), "it is superseded: send tools"),
+    "function_call": (("none",), "it is superseded: send tool_choice"),
+    "echo": (_OFF, "a chat is not echoed: remove it"),
     "modalities": ((["text"],), _NO_AUDIO),
     "audio": ((), _NO_AUDIO),
     "prediction": ((), "predicted outputs are not supported: remove it"),

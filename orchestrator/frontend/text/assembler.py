@@ -50,6 +50,7 @@ class Assembler:
         self._shown_chars = 0
         self.completion_tokens = 0
         self.cached_tokens = 0
+        self.prompt_logprobs: tuple[Logprob, ...] = ()
 
     @property
     def stopped(self) -> bool:
@@ -73,6 +74,8 @@ class Assembler:
     def push(self, delta: Delta) -> Piece:
         """The piece that follows from `delta`."""
         self.cached_tokens = max(self.cached_tokens, delta.cached_tokens)
+        if delta.prompt_logprobs:
+            self.prompt_logprobs = delta.prompt_logprobs
         tokens, logprobs, finish = delta.tokens, delta.logprobs, delta.finish
         shown = tokens
         if finish is Finish.STOP and tokens and tokens[-1] in self._end_tokens:

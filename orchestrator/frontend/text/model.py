@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from orchestrator.frontend.text.detokenizer import ByteDetokenizer, Detokenizer, WindowDetokenizer
 from orchestrator.frontend.text.problem import InvalidRequest
-from orchestrator.frontend.text.template import ChatTemplate
+from orchestrator.frontend.text.template import ChatTemplate, TemplateTools
 from orchestrator.frontend.text.vocabulary import Vocabulary
 
 # A text of this length takes about as long to encode as a thread to wake (0.1 ms); longer ones would hold up every stream.
@@ -86,11 +86,21 @@ class TextModel:
         """Whether `text` may be encoded on the event loop."""
         return len(text) < _THREAD_FROM_CHARS
 
-    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The prompt text of a conversation, ready for the assistant's answer; raises InvalidRequest."""
+    @property
+    def template_tools(self) -> TemplateTools:
+        """What the chat template does with tools."""
+        return TemplateTools() if self._template is None else self._template.tools
+
+    def render_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """The prompt text of a conversation, ready for the assistant's answer unless told otherwise; raises InvalidRequest."""
         if self._template is None:
             raise InvalidRequest("This model has no chat template: use /v1/completions with a prompt.", "messages")
-        return self._template.render(messages)
+        return self._template.render(messages, add_generation_prompt, tools)
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
         """Token ids of a conversation; raises InvalidRequest."""
@@ -100,6 +110,16 @@ class TextModel:
         """The text of all of `tokens`, without special tokens."""
         detokenizer = self.detokenizer()
         return detokenizer.push(tokens) + detokenizer.finish()
+
+    def spell(self, tokens: Sequence[int]) -> str:
+        """The text of all of `tokens`, special tokens included."""
+        if self.vocabulary.byte_level:
+            return b"".join([self.vocabulary.token_bytes[t] for t in tokens]).decode("utf-8", "replace")
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def token_name(self, token: int) -> str:
+        """What the tokenizer calls a token; empty for an id that it does not have."""
+        return str(self._tokenizer.id_to_token(token) or "")
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one token; a half character has bytes that are no UTF-8."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import jinja2
+from jinja2 import meta
 from jinja2.ext import Extension
 from jinja2.nodes import Node
 from jinja2.parser import Parser
@@ -17,6 +19,14 @@ from orchestrator.frontend.text.problem import InvalidRequest
 
 # Templates know `system`; newer clients say `developer` for the same thing.
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateTools:
+    """What a template does with tools: shows them to the model at all, and has it write calls between <tool_call> tags."""
+
+    takes_tools: bool = False
+    tagged_calls: bool = False
 
 
 class _Generation(Extension):
@@ -58,15 +68,22 @@ class ChatTemplate:
         helpers: dict[str, Callable[..., Any]] = {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
         environment.globals.update(helpers)
         self._template = environment.from_string(source)
+        takes_tools = "tools" in meta.find_undeclared_variables(environment.parse(source))
+        self.tools = TemplateTools(takes_tools, takes_tools and "<tool_call>" in source)
         self._special_tokens = dict(special_tokens)
 
-    def render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
         """The prompt text; raises InvalidRequest when the template refuses the messages."""
         try:
             return self._template.render(
                 messages=[dict(m) for m in messages],
                 add_generation_prompt=add_generation_prompt,
-                tools=None,
+                tools=None if tools is None else [dict(t) for t in tools],
                 documents=None,
                 **self._special_tokens,
             )
