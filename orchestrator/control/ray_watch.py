@@ -128,15 +128,16 @@ class RayWatch:
             self._hosts.setdefault(worker, Silence(ASK_S * 4)).heard()
             self._told.discard(worker)
         silent_s = {worker: silence.check(now_s) for worker, silence in self._hosts.items()}
-        self._end_hosts([worker for worker in silent_s.keys() - answered if silent_s[worker] > self._patience_s])
+        self._end_hosts({w: s for w, s in silent_s.items() if w not in answered and s > self._patience_s})
 
-    def _end_hosts(self, hung: list[str]) -> None:
+    def _end_hosts(self, hung: dict[str, float]) -> None:
+        """`hung` are workers and for how long their host has been silent. An engine gets as long again to show that it serves."""
         try:
             endpoints = self._store.list("endpoint") if hung else {}
         except StoreError as error:
             log.warning("%s", error)
             return
-        for worker in hung:
+        for worker, silent_s in hung.items():
             endpoint = endpoints.get(worker)
             if endpoint is None:
                 continue
@@ -148,7 +149,8 @@ class RayWatch:
                 )
                 record(self._store, "worker", worker, Event.HOST_HUNG, message)
             seen = self._probe.seen(endpoint)
-            if seen is None or time.monotonic() - seen.asked_at > self._patience_s:
+            engine_silent_s = time.monotonic() - seen.asked_at if seen else silent_s - self._patience_s
+            if engine_silent_s > self._patience_s:
                 log.error("host of %s hangs, and its engine does not answer: ended", worker)
                 here = endpoint["node"] == os.uname().nodename
                 _end("WorkerHost", host_name(self._name, worker), endpoint["host_pid"] if here else 0)
