@@ -32,6 +32,7 @@ from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.frontend.tiers import follow_tiers
 from orchestrator.observability import Metrics
 from orchestrator.observability.access_log import AccessLog
@@ -157,8 +158,16 @@ async def serve(config: FrontDoorConfig) -> None:
         default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
     )
     dispatcher.tiers = tiers
+    grammars = GrammarGate.of(Path(config.model_dir), text)
     app = make_app(
-        dispatcher, text, limits=limits, metrics=metrics, guard=HttpGuard(gate), tiers=tiers, tracing=tracing
+        dispatcher,
+        text,
+        limits=limits,
+        metrics=metrics,
+        guard=HttpGuard(gate),
+        tiers=tiers,
+        tracing=tracing,
+        grammars=grammars,
     )
     try:
         http, http_port = await start_http(
@@ -182,7 +191,14 @@ async def serve(config: FrontDoorConfig) -> None:
     )
     admin = AdminServicer(store, dispatcher, info)
     router = RouterServicer(
-        dispatcher, text, Reservations(dispatcher), metrics=metrics, limits=limits, tiers=tiers, tracing=tracing
+        dispatcher,
+        text,
+        Reservations(dispatcher),
+        metrics=metrics,
+        limits=limits,
+        tiers=tiers,
+        tracing=tracing,
+        grammars=grammars,
     )
     server, grpc_port, peer_port = await start_grpc(config, admin, router, gate, tls)
     info.grpc_port = grpc_port

@@ -13,6 +13,7 @@ from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.service import ModelInfo, Submission
 from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import SEED_BITS, check_prompt, draw_seed, output_budget
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.frontend.text.template import ROLES
 from pd.v1 import routing_pb2 as pb
 from pd.v1 import worker_pb2
@@ -26,6 +27,7 @@ class RouterRequests:
     text: TextModel
     limits: Limits
     tiers: Mapping[str, object]
+    grammars: GrammarGate | None = None
 
     async def read(self, request: pb.GenerateRequest) -> tuple[Submission, Assembler]:
         """The submission, and what turns its deltas into text."""
@@ -38,6 +40,7 @@ class RouterRequests:
             )
         tokens = await self._tokens(request)
         sampling = self._sampling(request.sampling, len(tokens), request.WhichOneof("input") or "input")
+        await self._check_grammar(sampling)
         stops = self._stops(request.stop)
         end_tokens = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else self.model.eos_token_ids)}
         submission = Submission(
@@ -98,7 +101,33 @@ class RouterRequests:
             stop_token_ids=ids,
             ignore_eos=given.ignore_eos,
             logprobs=logprobs,
+            json_schema=given.json_schema or None,
+            regex=given.regex or None,
+            prompt_logprobs=self._prompt_logprobs(given, prompt_tokens),
         )
+
+    def _prompt_logprobs(self, given: worker_pb2.SamplingParameters, prompt_tokens: int) -> int | None:
+        if not given.HasField("prompt_logprobs"):
+            return None
+        wanted, field = given.prompt_logprobs, "sampling.prompt_logprobs"
+        if wanted > self.limits.max_logprobs:
+            raise InvalidRequest(f"{wanted} is too many: use at most {self.limits.max_logprobs}", field)
+        most = self.limits.max_prompt_logprobs
+        if prompt_tokens * max(1, wanted) > most:
+            raise InvalidRequest(
+                f"{wanted} for {prompt_tokens} prompt tokens: their product may be at most {most}", field
+            )
+        return wanted
+
+    async def _check_grammar(self, sampling: Sampling) -> None:
+        if sampling.json_schema is None and sampling.regex is None:
+            return
+        if sampling.json_schema is not None and sampling.regex is not None:
+            raise InvalidRequest("json_schema and regex both bind the output: send one of them", "sampling.regex")
+        field = "sampling.regex" if sampling.json_schema is None else "sampling.json_schema"
+        if self.grammars is None:
+            raise InvalidRequest("this front door enforces no form of the output: leave it out", field)
+        await self.grammars.check(sampling.json_schema, sampling.regex, field)
 
     def _stops(self, stops: Iterable[str]) -> tuple[str, ...]:
         found = tuple(stops)

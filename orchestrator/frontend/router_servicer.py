@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
@@ -15,8 +15,9 @@ from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.outcomes import outcome_of
 from orchestrator.frontend.rich_status import abort
 from orchestrator.frontend.router_request import RouterRequests
-from orchestrator.frontend.service import ServiceError, TokenService
+from orchestrator.frontend.service import Logprob, ServiceError, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics, Outcome
 from orchestrator.observability.tracing import Tracing
 from pd.v1 import routing_pb2 as pb
@@ -47,9 +48,10 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         limits: Limits | None = None,
         tiers: Mapping[str, object] | None = None,
         tracing: Tracing | None = None,
+        grammars: GrammarGate | None = None,
     ) -> None:
         self._service = service
-        self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {})
+        self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {}, grammars)
         self._route_api = route_api
         self._metrics = metrics or Metrics()
         self._tracing = tracing
@@ -122,11 +124,17 @@ def _reply(request_id: str, prompt_tokens: int, piece: Piece, assembler: Assembl
         text=piece.text,
         finish_reason=piece.finish or "",
     )
-    for entry in piece.logprobs:
-        top_ids, top = [t for t, _ in entry.top], [p for _, p in entry.top]
-        reply.logprobs.append(worker_pb2.TokenLogprobs(logprob=entry.logprob, top_ids=top_ids, top_logprobs=top))
+    reply.logprobs.extend(_entries(piece.logprobs))
+    if assembler.prompt_logprobs and piece.first_index == 0:
+        reply.prompt_logprobs.extend(_entries(assembler.prompt_logprobs))
     if piece.finish is not None:
         reply.usage.prompt_tokens = prompt_tokens
         reply.usage.completion_tokens = assembler.completion_tokens
         reply.usage.cached_tokens = assembler.cached_tokens
     return reply
+
+
+def _entries(logprobs: Iterable[Logprob]) -> Iterator[worker_pb2.TokenLogprobs]:
+    for entry in logprobs:
+        top_ids, top = [t for t, _ in entry.top], [p for _, p in entry.top]
+        yield worker_pb2.TokenLogprobs(logprob=entry.logprob, top_ids=top_ids, top_logprobs=top)

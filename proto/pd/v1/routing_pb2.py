@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pd.v1 import worker_pb2 as pd_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13pd/v1/routing.proto\x12\x05pd.v1\x1a\x12pd/v1/worker.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"4\n\x0c\x43hatMessages\x12$\n\x08messages\x18\x01 \x03(\x0b\x32\x12.pd.v1.ChatMessage\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"`\n\x0cServiceLevel\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x14\n\x07ttft_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07tpot_ms\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_ttft_msB\n\n\x08_tpot_ms\"\xf7\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12$\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x0f.pd.v1.TokenIdsH\x00\x12#\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x13.pd.v1.ChatMessagesH\x00\x12+\n\x08sampling\x18\x06 \x01(\x0b\x32\x19.pd.v1.SamplingParameters\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12 \n\x03slo\x18\x08 \x01(\x0b\x32\x13.pd.v1.ServiceLevelB\x07\n\x05input\"\xb5\x01\n\rGenerateReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66irst_index\x18\x02 \x01(\r\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12&\n\x08logprobs\x18\x05 \x03(\x0b\x32\x14.pd.v1.TokenLogprobs\x12\x15\n\rfinish_reason\x18\x06 \x01(\t\x12\x1b\n\x05usage\x18\x07 \x01(\x0b\x32\x0c.pd.v1.Usage\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"\xbf\x01\n\x0cRouteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\rprompt_tokens\x18\x03 \x01(\rH\x00\x12$\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x0f.pd.v1.TokenIdsH\x00\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12 \n\x03slo\x18\x06 \x01(\x0b\x32\x13.pd.v1.ServiceLevel\x12\x0e\n\x06hold_s\x18\x07 \x01(\x01\x42\x07\n\x05input\"\x89\x01\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x07prefill\x18\x02 \x01(\x0b\x32\r.pd.v1.Target\x12\x1d\n\x06\x64\x65\x63ode\x18\x03 \x01(\x0b\x32\r.pd.v1.Target\x12\x12\n\nco_located\x18\x04 \x01(\x08\x12\x14\n\x0c\x65xpires_in_s\x18\x05 \x01(\x01\"I\n\x06Target\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"$\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\" \n\x0cReleaseReply\x12\x10\n\x08released\x18\x01 \x01(\x08\x32\xac\x01\n\x06Router\x12:\n\x08Generate\x12\x16.pd.v1.GenerateRequest\x1a\x14.pd.v1.GenerateReply0\x01\x12/\n\x05Route\x12\x13.pd.v1.RouteRequest\x1a\x11.pd.v1.RouteReply\x12\x35\n\x07Release\x12\x15.pd.v1.ReleaseRequest\x1a\x13.pd.v1.ReleaseReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13pd/v1/routing.proto\x12\x05pd.v1\x1a\x12pd/v1/worker.proto\",\n\x0b\x43hatMessage\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"4\n\x0c\x43hatMessages\x12$\n\x08messages\x18\x01 \x03(\x0b\x32\x12.pd.v1.ChatMessage\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\r\"`\n\x0cServiceLevel\x12\x0c\n\x04tier\x18\x01 \x01(\t\x12\x14\n\x07ttft_ms\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07tpot_ms\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_ttft_msB\n\n\x08_tpot_ms\"\xf7\x01\n\x0fGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12$\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x0f.pd.v1.TokenIdsH\x00\x12#\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x13.pd.v1.ChatMessagesH\x00\x12+\n\x08sampling\x18\x06 \x01(\x0b\x32\x19.pd.v1.SamplingParameters\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12 \n\x03slo\x18\x08 \x01(\x0b\x32\x13.pd.v1.ServiceLevelB\x07\n\x05input\"\xe4\x01\n\rGenerateReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x66irst_index\x18\x02 \x01(\r\x12\x11\n\ttoken_ids\x18\x03 \x03(\r\x12\x0c\n\x04text\x18\x04 \x01(\t\x12&\n\x08logprobs\x18\x05 \x03(\x0b\x32\x14.pd.v1.TokenLogprobs\x12\x15\n\rfinish_reason\x18\x06 \x01(\t\x12\x1b\n\x05usage\x18\x07 \x01(\x0b\x32\x0c.pd.v1.Usage\x12-\n\x0fprompt_logprobs\x18\x08 \x03(\x0b\x32\x14.pd.v1.TokenLogprobs\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"\xbf\x01\n\x0cRouteRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\rprompt_tokens\x18\x03 \x01(\rH\x00\x12$\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x0f.pd.v1.TokenIdsH\x00\x12\x12\n\nmax_tokens\x18\x05 \x01(\r\x12 \n\x03slo\x18\x06 \x01(\x0b\x32\x13.pd.v1.ServiceLevel\x12\x0e\n\x06hold_s\x18\x07 \x01(\x01\x42\x07\n\x05input\"\x89\x01\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1e\n\x07prefill\x18\x02 \x01(\x0b\x32\r.pd.v1.Target\x12\x1d\n\x06\x64\x65\x63ode\x18\x03 \x01(\x0b\x32\r.pd.v1.Target\x12\x12\n\nco_located\x18\x04 \x01(\x08\x12\x14\n\x0c\x65xpires_in_s\x18\x05 \x01(\x01\"I\n\x06Target\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"$\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\" \n\x0cReleaseReply\x12\x10\n\x08released\x18\x01 \x01(\x08\x32\xac\x01\n\x06Router\x12:\n\x08Generate\x12\x16.pd.v1.GenerateRequest\x1a\x14.pd.v1.GenerateReply0\x01\x12/\n\x05Route\x12\x13.pd.v1.RouteRequest\x1a\x11.pd.v1.RouteReply\x12\x35\n\x07Release\x12\x15.pd.v1.ReleaseRequest\x1a\x13.pd.v1.ReleaseReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,19 +43,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEREQUEST']._serialized_start=274
   _globals['_GENERATEREQUEST']._serialized_end=521
   _globals['_GENERATEREPLY']._serialized_start=524
-  _globals['_GENERATEREPLY']._serialized_end=705
-  _globals['_USAGE']._serialized_start=707
-  _globals['_USAGE']._serialized_end=787
-  _globals['_ROUTEREQUEST']._serialized_start=790
-  _globals['_ROUTEREQUEST']._serialized_end=981
-  _globals['_ROUTEREPLY']._serialized_start=984
-  _globals['_ROUTEREPLY']._serialized_end=1121
-  _globals['_TARGET']._serialized_start=1123
-  _globals['_TARGET']._serialized_end=1196
-  _globals['_RELEASEREQUEST']._serialized_start=1198
-  _globals['_RELEASEREQUEST']._serialized_end=1234
-  _globals['_RELEASEREPLY']._serialized_start=1236
-  _globals['_RELEASEREPLY']._serialized_end=1268
-  _globals['_ROUTER']._serialized_start=1271
-  _globals['_ROUTER']._serialized_end=1443
+  _globals['_GENERATEREPLY']._serialized_end=752
+  _globals['_USAGE']._serialized_start=754
+  _globals['_USAGE']._serialized_end=834
+  _globals['_ROUTEREQUEST']._serialized_start=837
+  _globals['_ROUTEREQUEST']._serialized_end=1028
+  _globals['_ROUTEREPLY']._serialized_start=1031
+  _globals['_ROUTEREPLY']._serialized_end=1168
+  _globals['_TARGET']._serialized_start=1170
+  _globals['_TARGET']._serialized_end=1243
+  _globals['_RELEASEREQUEST']._serialized_start=1245
+  _globals['_RELEASEREQUEST']._serialized_end=1281
+  _globals['_RELEASEREPLY']._serialized_start=1283
+  _globals['_RELEASEREPLY']._serialized_end=1315
+  _globals['_ROUTER']._serialized_start=1318
+  _globals['_ROUTER']._serialized_end=1490
 # @@protoc_insertion_point(module_scope)
