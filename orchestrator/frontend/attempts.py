@@ -51,7 +51,7 @@ class Attempts:
         co_located = decode.co_locate or decode.worker == prefill.worker
         worker = self._router.view.names[decode.worker if co_located else prefill.worker]
         self._tickets = self._tickets + 1 & 0xFFFFFFFF
-        flight.ticket = self._tickets
+        flight.new_attempt(self._tickets)
         self.by_ticket[flight.ticket] = flight
         record = flight.record
         record.co_located = co_located
@@ -71,7 +71,7 @@ class Attempts:
             key=flight.key,
             tokens=flight.context(),
             first_index=len(flight.emitted),
-            sampling=flight.sampling(),
+            sampling=flight.sampling,
             phase=phase,
             traceparent=flight.traceparent("prefill"),
         )
@@ -126,9 +126,10 @@ class Attempts:
 
     def leave(self, flight: Flight, except_worker: str = "") -> None:
         """Cancel the attempt on its workers and forget where it ran."""
-        for worker in flight.workers() - {except_worker}:
-            self.send(worker, pb.ToWorker(cancel=flight.key))
-            self._gates.left(worker, flight.request_id)
+        for worker in (flight.prefill, flight.decode if flight.decode != flight.prefill else ""):
+            if worker and worker != except_worker:
+                self.send(worker, pb.ToWorker(cancel=flight.key))
+                self._gates.left(worker, flight.request_id)
         self.by_ticket.pop(flight.ticket, None)
         self._router.settle(flight.request_id)
         self._undecided.pop(flight.request_id, None)
@@ -171,7 +172,7 @@ class Attempts:
             key=flight.key,
             tokens=flight.context(),
             first_index=len(flight.emitted),
-            sampling=flight.sampling(),
+            sampling=flight.sampling,
             source_worker=source.name,
             source_incarnation=source.incarnation,
             source_transport=source.transport_metadata,

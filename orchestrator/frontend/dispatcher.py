@@ -17,7 +17,7 @@ from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
-from orchestrator.frontend.flight import Flight, Gap
+from orchestrator.frontend.flight import Flight, Gap, sampling_to
 from orchestrator.frontend.gates import Gates
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
@@ -223,7 +223,7 @@ class Dispatcher:
             arrived_at=time.time(),
             trace=submission.trace,
         )
-        flight = Flight(submission, view, record, sink, self._leave)
+        flight = Flight(submission, view, record, sink, self._leave, sampling_to(submission.sampling))
         record.output = flight.emitted
         return flight
 

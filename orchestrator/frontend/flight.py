@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.core.request import RequestState, RequestView
-from orchestrator.core.sampling import Finish
+from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.service import Delta, Logprob, Sink, Submission
 from pd.v1 import worker_pb2 as pb
@@ -31,7 +31,9 @@ class Flight:
     record: RequestRecord
     sink: Sink
     leave: Callable[[Flight, RequestState], None]
+    sampling: pb.SamplingParameters
     ticket: int = 0
+    key: pb.Key = field(default_factory=pb.Key)
     emitted: array[int] = field(default_factory=lambda: array("I"))
     prefill: str = ""
     decode: str = ""
@@ -46,9 +48,10 @@ class Flight:
     def request_id(self) -> str:
         return self.submission.request_id
 
-    @property
-    def key(self) -> pb.Key:
-        return pb.Key(request_id=self.request_id, attempt=self.ticket)
+    def new_attempt(self, ticket: int) -> None:
+        """Take another identity on the wire."""
+        self.ticket = ticket
+        self.key = pb.Key(request_id=self.submission.request_id, attempt=ticket)
 
     def cancel(self) -> None:
         """See Running."""
@@ -79,39 +82,43 @@ class Flight:
         trace = self.submission.trace
         return trace.of_stage(stage, self.record.attempt).traceparent if trace is not None else ""
 
-    def sampling(self) -> pb.SamplingParameters:
-        sampling = self.submission.sampling
-        return pb.SamplingParameters(
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            stop_token_ids=sampling.stop_token_ids,
-            ignore_eos=sampling.ignore_eos,
-            logprobs=sampling.logprobs,
-            json_schema=sampling.json_schema or "",
-            regex=sampling.regex or "",
-            prompt_logprobs=sampling.prompt_logprobs,
-        )
-
     def accept(self, item: pb.Tokens) -> Delta | None:
         """Append what is new in a token message, exactly once; None if it holds nothing new. Raises Gap."""
         skip = len(self.emitted) - item.first_index
         if skip < 0:
             raise Gap(f"got index {item.first_index}, wanted {len(self.emitted)}")
         tokens = tuple(item.tokens[skip:])
-        finish = Finish(item.finish) if item.finish else None
+        finish = Finish(ended) if (ended := item.finish) else None
         if not tokens and finish is None:
             return None
         first_index = len(self.emitted)
         self.emitted.extend(tokens)
         self.cached_tokens = max(self.cached_tokens, item.cached_tokens if first_index == 0 else 0)
-        prompt = item.prompt_logprobs if first_index == 0 else ()
-        return Delta(
-            first_index, tokens, _logprobs(item.logprobs[skip:]), finish, self.cached_tokens, _logprobs(prompt)
-        )
+        logprobs = _logprobs(item.logprobs[skip:])
+        prompt_logprobs = _logprobs(item.prompt_logprobs) if first_index == 0 else ()
+        return Delta(first_index, tokens, logprobs, finish, self.cached_tokens, prompt_logprobs)
 
 
-def _logprobs(entries: Iterable[pb.TokenLogprobs]) -> tuple[Logprob, ...]:
-    return tuple(Logprob(e.logprob, tuple(zip(e.top_ids, e.top_logprobs, strict=True))) for e in entries)
+def _logprobs(entries: Sequence[pb.TokenLogprobs]) -> tuple[Logprob, ...]:
+    return (
+        ()
+        if not entries
+        else tuple(Logprob(e.logprob, tuple(zip(e.top_ids, e.top_logprobs, strict=True))) for e in entries)
+    )
+
+
+def sampling_to(sampling: Sampling) -> pb.SamplingParameters:
+    """As the workers are told, by every attempt."""
+    return pb.SamplingParameters(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop_token_ids=sampling.stop_token_ids,
+        ignore_eos=sampling.ignore_eos,
+        logprobs=sampling.logprobs,
+        json_schema=sampling.json_schema or "",
+        regex=sampling.regex or "",
+        prompt_logprobs=sampling.prompt_logprobs,
+    )

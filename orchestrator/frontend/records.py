@@ -48,6 +48,7 @@ class RequestRecord:
     stages: list[StageRecord] = field(default_factory=list)
     trace: Trace | None = None
     _start_s: float = field(default_factory=time.monotonic)
+    _open: dict[str, StageRecord] = field(default_factory=dict)
 
     @property
     def output_tokens(self) -> int:
@@ -70,18 +71,21 @@ class RequestRecord:
 
     def begin(self, name: str, worker: str = "", reason: str = "", detail: str = "") -> None:
         """Start a stage, ending the open one of the same name."""
-        self.end(name)
-        self.stages.append(StageRecord(name, worker, self.elapsed_s(), self.attempt, reason, detail))
+        if name in self._open:
+            self.end(name)
+        stage = StageRecord(name, worker, time.monotonic() - self._start_s, self.attempt, reason, detail)
+        self._open[name] = stage
+        self.stages.append(stage)
 
     def end(self, name: str, detail: str = "") -> float:
         """End the open stage `name`; returns how long it took in seconds, 0 if there is none."""
-        for stage in reversed(self.stages):
-            if stage.name == name and stage.seconds is None:
-                stage.seconds = self.elapsed_s() - stage.started_s
-                if detail:
-                    stage.detail = f"{stage.detail}; {detail}" if stage.detail else detail
-                return stage.seconds
-        return 0.0
+        stage = self._open.pop(name, None)
+        if stage is None:
+            return 0.0
+        stage.seconds = seconds = time.monotonic() - self._start_s - stage.started_s
+        if detail:
+            stage.detail = f"{stage.detail}; {detail}" if stage.detail else detail
+        return seconds
 
     def did(self, name: str, seconds: float, reason: str = "", detail: str = "") -> None:
         """A stage that has just ended and took `seconds`."""
@@ -89,6 +93,7 @@ class RequestRecord:
         self.stages.append(StageRecord(name, "", started_s, self.attempt, reason, detail, seconds))
 
     def end_all(self) -> None:
-        for stage in self.stages:
-            if stage.seconds is None:
-                stage.seconds = self.elapsed_s() - stage.started_s
+        now_s = self.elapsed_s()
+        for stage in self._open.values():
+            stage.seconds = now_s - stage.started_s
+        self._open.clear()
