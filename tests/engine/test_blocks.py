@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.core.hashing import block_hashes
 from workers.engine.torch.blocks import BlockManager
 from workers.engine.torch.extents import Extents
+from workers.engine.torch.prefix import Prefix, prefix_of
 
 
 def runs_of(blocks: list[int]) -> int:
@@ -68,21 +68,21 @@ def manager(blocks: int = 8) -> BlockManager:
 
 def test_cached_blocks_are_shared_then_evicted_tail_first() -> None:
     blocks = manager()
-    hashes = block_hashes(range(64), 16)
+    prefix = prefix_of(range(64), 16)
     mine = blocks.take(4)
-    blocks.remember(hashes, mine, 0)
+    blocks.remember(prefix, mine, 0)
     blocks.drop(mine)
     assert (blocks.used_blocks, blocks.available_blocks) == (0, 8)
-    assert blocks.match(hashes) == mine
+    assert blocks.match(prefix) == mine
     assert blocks.needed_blocks(mine, 5) == 5
     blocks.share(mine[:1])
     assert blocks.needed_blocks(mine, 5) == 4
     assert blocks.used_blocks == 1
-    assert blocks.events() == (hashes.tolist(), [])
+    assert blocks.events() == (prefix.hashes.tolist(), [])
     other = blocks.take(5)
     assert mine[3] in other, "the tail goes first"
-    assert blocks.match(hashes) == mine[:3]
-    assert blocks.events() == ([], [hashes[3]])
+    assert blocks.match(prefix) == mine[:3]
+    assert blocks.events() == ([], [prefix.hashes[3]])
     blocks.check([mine[:1], other])
     blocks.drop(other)
     blocks.drop(mine[:1])
@@ -91,37 +91,37 @@ def test_cached_blocks_are_shared_then_evicted_tail_first() -> None:
 
 def test_events_cancel_out() -> None:
     blocks = manager(2)
-    hashes = block_hashes(range(32), 16)
+    prefix = prefix_of(range(32), 16)
     for _ in range(2):
         mine = blocks.take(2)
-        blocks.remember(hashes, mine, 0)
+        blocks.remember(prefix, mine, 0)
         blocks.drop(mine)
-    assert blocks.events() == (hashes.tolist(), [])
+    assert blocks.events() == (prefix.hashes.tolist(), [])
     blocks.take(2)
-    assert blocks.events() == ([], hashes[::-1].tolist())
+    assert blocks.events() == ([], prefix.hashes[::-1].tolist())
 
 
 def test_a_second_copy_of_a_prefix_is_not_kept() -> None:
     blocks = manager()
-    hashes = block_hashes(range(32), 16)
+    prefix = prefix_of(range(32), 16)
     first, second = blocks.take(2), blocks.take(2)
-    blocks.remember(hashes, first, 0)
-    blocks.remember(hashes, second, 0)
+    blocks.remember(prefix, first, 0)
+    blocks.remember(prefix, second, 0)
     blocks.drop(second)
-    assert blocks.match(hashes) == first
+    assert blocks.match(prefix) == first
     blocks.check([first])
 
 
 def test_cached_prefixes_make_way_for_a_run() -> None:
     """Free crumbs between cached prefixes add up to enough, but a run is worth more than the oldest prefix."""
     blocks = manager(40)
-    prompts = [block_hashes(range(i, i + 144), 16) for i in range(4)]
+    prompts = [prefix_of(range(i, i + 144), 16) for i in range(4)]
     owned = [blocks.take(10) for _ in prompts]
-    for hashes, mine in zip(prompts, owned, strict=True):
-        blocks.remember(hashes, mine, 0)
+    for prefix, mine in zip(prompts, owned, strict=True):
+        blocks.remember(prefix, mine, 0)
         blocks.drop(mine)
     assert runs_of(blocks.take(4)) == 1
-    assert [len(blocks.match(hashes)) for hashes in prompts] == [6, 9, 9, 9]
+    assert [len(blocks.match(prefix)) for prefix in prompts] == [6, 9, 9, 9]
     assert runs_of(blocks.take(20)) <= 2
     assert blocks.used_blocks == 24
 
@@ -142,3 +142,25 @@ def test_check_finds_a_leak() -> None:
     blocks.take(2)
     with pytest.raises(AssertionError, match="block 0 has 1 users, recount 0"):
         blocks.check([])
+
+
+def test_a_colliding_hash_serves_no_foreign_kv() -> None:
+    blocks = manager()
+    mine, theirs = prefix_of(range(32), 16), prefix_of(range(100, 132), 16)
+    forged = Prefix(mine.hashes, theirs.proofs)
+    held = blocks.take(2)
+    blocks.remember(mine, held, 0)
+    assert blocks.match(forged) == []
+    assert blocks.match(mine) == held
+    other = blocks.take(2)
+    blocks.remember(forged, other, 0)
+    assert blocks.match(forged) == []
+    blocks.check([held, other])
+
+
+def test_a_proof_depends_on_every_token_before_it() -> None:
+    tokens = list(range(64))
+    proofs = prefix_of(tokens, 16).proofs
+    for at in range(64):
+        changed = prefix_of([*tokens[:at], 999, *tokens[at + 1 :]], 16).proofs
+        assert [a == b for a, b in zip(proofs, changed, strict=True)] == [i < at // 16 for i in range(4)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import torch
 
-from orchestrator.core.request import BlockHashes
 from workers.engine.base import KvBlocks
 from workers.engine.torch.extents import Extents
+from workers.engine.torch.prefix import Prefix
 from workers.engine.torch.prefix_cache import PrefixCache
 
 
@@ -39,9 +40,9 @@ class BlockManager:
         """Blocks with a user. Idle cached blocks do not count."""
         return self.total_blocks - self.available_blocks
 
-    def match(self, hashes: BlockHashes) -> list[int]:
-        """Cached blocks of the longest known prefix, not yet shared."""
-        return self._cache.match(hashes) if self._caching else []
+    def match(self, prefix: Prefix) -> list[int]:
+        """Cached blocks of its longest known head, not yet shared."""
+        return self._cache.match(prefix) if self._caching else []
 
     def needed_blocks(self, matched: Sequence[int], total: int) -> int:
         """Of `available_blocks`, how many a request takes that has `matched` cached blocks and needs `total`."""
@@ -81,11 +82,12 @@ class BlockManager:
                 else:
                     self._discard(block)
 
-    def remember(self, hashes: BlockHashes, blocks: Sequence[int], first: int) -> None:
-        """Make blocks `first` … len(hashes) - 1 of a prefix findable. Their content must be complete."""
+    def remember(self, prefix: Prefix, blocks: Sequence[int], first: int) -> None:
+        """Make blocks `first` … `prefix.blocks` - 1 of a prefix findable. Their content must be complete."""
         if self._caching:
-            for value, block in zip(hashes[first:].tolist(), blocks[first : len(hashes)], strict=True):
-                self._cache.store(value, block)
+            entries = zip(prefix.hashes.tolist(), prefix.proofs, blocks[: prefix.blocks], strict=True)
+            for value, proof, block in islice(entries, first, None):
+                self._cache.store(value, proof, block)
 
     def describe(self, blocks: Sequence[int], tokens: int) -> KvBlocks:
         """`blocks` with their present generations."""

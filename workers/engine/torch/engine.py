@@ -8,8 +8,6 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.core.hashing import block_hashes
-from orchestrator.core.request import BlockHashes
 from orchestrator.core.sampling import Finish
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.policies.multiplexing.base import MultiplexingPolicy
@@ -22,6 +20,7 @@ from workers.engine.torch.leases import Holding, Leases
 from workers.engine.torch.limits import Limits
 from workers.engine.torch.model import Decoder
 from workers.engine.torch.policy import ArrivalOrder, FixedBudget
+from workers.engine.torch.prefix import Prefix, prefix_of
 from workers.engine.torch.prompt_scores import PromptScores
 from workers.engine.torch.runner import Runner
 from workers.engine.torch.sampler import Sampled
@@ -252,7 +251,7 @@ class TorchEngine:
     def _forget(self, sequence: Running) -> None:
         """Take the blocks away. Full ones stay in the prefix cache with what was generated, so a recomputation may find them."""
         if self._caching and sequence.blocks:
-            sequence.hashes = self._hash(sequence.tokens)
+            sequence.prefix = self._prefix(sequence.tokens)
             self._remember(sequence)
         self._free(sequence.key, sequence.blocks)
         del sequence.blocks[:]
@@ -269,9 +268,9 @@ class TorchEngine:
             self._blocks.drop(blocks)
 
     def _remember(self, sequence: Running) -> None:
-        full = min(sequence.computed // self._block_tokens, len(sequence.hashes))
+        full = min(sequence.computed // self._block_tokens, sequence.prefix.blocks)
         if full > sequence.remembered:
-            self._blocks.remember(sequence.hashes[:full], sequence.blocks, sequence.remembered)
+            self._blocks.remember(sequence.prefix.head(full), sequence.blocks, sequence.remembered)
             sequence.remembered = full
 
     def _account_admitted(self, chunks: list[Chunk]) -> None:
@@ -283,10 +282,10 @@ class TorchEngine:
 
     def _sequence(self, request: EngineRequest) -> Running:
         self._arrivals += 1
-        tokens, hashes = list(request.tokens), self._hash(request.tokens)
-        sequence = Running(request, self._arrivals, self._clock(), tokens, hashes, request.first_index)
+        tokens, prefix = list(request.tokens), self._prefix(request.tokens)
+        sequence = Running(request, self._arrivals, self._clock(), tokens, prefix, request.first_index)
         sequence.matcher = self.grammars.matcher(request.sampling, tokens[len(tokens) - request.first_index :])
         return sequence
 
-    def _hash(self, tokens: Sequence[int]) -> BlockHashes:
-        return block_hashes(tokens if self._caching else (), self._block_tokens)
+    def _prefix(self, tokens: Sequence[int]) -> Prefix:
+        return prefix_of(tokens if self._caching else (), self._block_tokens)

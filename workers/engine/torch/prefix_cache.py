@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from orchestrator.core.request import BlockHashes
+from workers.engine.torch.prefix import Prefix
 
 
 class PrefixCache:
@@ -14,6 +14,7 @@ class PrefixCache:
     def __init__(self) -> None:
         self._block_of: dict[int, int] = {}
         self._hash_of: dict[int, int] = {}
+        self._proof_of: dict[int, bytes] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._stored: dict[int, None] = {}
         self._removed: dict[int, None] = {}
@@ -23,22 +24,23 @@ class PrefixCache:
         """Cached blocks without a user."""
         return len(self._idle)
 
-    def match(self, hashes: BlockHashes) -> list[int]:
-        """Blocks of the longest cached prefix of `hashes`."""
+    def match(self, prefix: Prefix) -> list[int]:
+        """Blocks of its longest cached head."""
         found: list[int] = []
-        for value in hashes.tolist():
+        for value, proof in zip(prefix.hashes.tolist(), prefix.proofs, strict=True):
             block = self._block_of.get(value)
-            if block is None:
+            if block is None or self._proof_of[block] != proof:
                 break
             found.append(block)
         return found
 
-    def store(self, value: int, block: int) -> None:
-        """`block` holds the prefix `value` from now on, unless another block does already."""
+    def store(self, value: int, proof: bytes, block: int) -> None:
+        """`block` holds the prefix `value` from now on, unless another block does already (or one whose hash collides)."""
         if value in self._block_of or block in self._hash_of:
             return
         self._block_of[value] = block
         self._hash_of[block] = value
+        self._proof_of[block] = proof
         if value in self._removed:
             del self._removed[value]
         else:
@@ -64,6 +66,7 @@ class PrefixCache:
         """Forget the idle block that was parked first and return it."""
         block, _ = self._idle.popitem(last=False)
         value = self._hash_of.pop(block)
+        del self._proof_of[block]
         del self._block_of[value]
         if value in self._stored:
             del self._stored[value]
@@ -86,5 +89,6 @@ class PrefixCache:
         """Recount against `references` (users per block); raises AssertionError."""
         counts = list(references)
         assert {block: value for value, block in self._block_of.items()} == self._hash_of, "cache maps disagree"
+        assert self._proof_of.keys() == self._hash_of.keys(), "cached blocks without a proof"
         idle = {block for block in self._hash_of if counts[block] == 0}
         assert idle == set(self._idle), f"idle cached blocks {sorted(self._idle)}, recount {sorted(idle)}"

@@ -138,13 +138,13 @@ class Scheduler:
             prompt_tokens=len(sequence.tokens) - shared * self._block_tokens,
             max_tokens=sequence.request.sampling.max_tokens,
             arrival_s=sequence.arrival_s,
-            block_hashes=sequence.hashes,
+            block_hashes=sequence.prefix.hashes,
         )
 
     def _match(self, sequence: Running) -> tuple[list[int], int]:
         """Cached blocks of a request's prefix and the blocks that it would take. The last token is always computed."""
         usable = (len(sequence.tokens) - 1) // self._block_tokens
-        cached = self._blocks.match(sequence.hashes[:usable]) if sequence.scores is None else []
+        cached = self._blocks.match(sequence.prefix.head(usable)) if sequence.scores is None else []
         return cached, self._blocks.needed_blocks(cached, blocks_for(len(sequence.tokens), self._block_tokens))
 
     def _start(self, sequence: Running) -> bool:

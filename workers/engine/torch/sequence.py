@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.core.request import BlockHashes
 from orchestrator.core.sampling import Finish
 from workers.engine.base import EngineRequest, Key
 from workers.engine.torch.grammar import Matcher
+from workers.engine.torch.prefix import Prefix
 from workers.engine.torch.prompt_scores import PromptScores
 
 
@@ -26,7 +26,7 @@ class Running:
 
     `tokens` are given and sampled tokens; the KV of the first `computed` is in `blocks`. One token left to compute means
     decoding, more mean prefill, so chunks and recomputation need no states of their own. `order` is its age: smaller is older.
-    `hashes` cover the full blocks of the given tokens, of which the first `remembered` are in the prefix cache.
+    `prefix` covers the full blocks of the given tokens, of which the first `remembered` are in the prefix cache.
     `scores` are the prompt's log-probabilities until they are reported; so long no cached block is used, since there are no
     hidden states for it.
     """
@@ -35,7 +35,7 @@ class Running:
     order: int
     arrival_s: float
     tokens: list[int]
-    hashes: BlockHashes
+    prefix: Prefix
     next_index: int
     computed: int = 0
     blocks: array[int] = field(default_factory=lambda: array("q"))
