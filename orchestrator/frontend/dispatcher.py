@@ -224,6 +224,7 @@ class Dispatcher:
             trace=submission.trace,
         )
         flight = Flight(submission, view, record, sink, self._leave, sampling_to(submission.sampling))
+        flight.take_token = getattr(sink, "token", None)
         record.output = flight.emitted
         return flight
 
@@ -281,15 +282,18 @@ class Dispatcher:
     def _plain(self, link: WorkerLink, triples: bytes) -> None:
         """The usual step: one token for each of many requests."""
         words = iter(memoryview(triples).cast("I"))
-        find, name = self._attempts.by_ticket.get, link.name
+        find, name, now_s = self._attempts.by_ticket.get, link.name, time.perf_counter()
         for ticket, index, token in zip(words, words, words, strict=True):
             flight = find(ticket)
-            if flight is None or not flight.runs_on(name):
+            if flight is None or (flight.decode != name and flight.prefill != name):
                 continue
             emitted = flight.emitted
             if index == len(emitted):
                 emitted.append(token)
-                flight.sink.put(Delta(index, (token,)))
+                if flight.take_token is not None:
+                    flight.take_token(index, token, now_s)
+                else:
+                    flight.sink.put(Delta(index, (token,)))
             elif index > len(emitted):
                 why = f"tokens from {name} are missing: got {index}, wanted {len(emitted)}"
                 self._retry(flight, "gap", why, name)

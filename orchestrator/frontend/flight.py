@@ -41,6 +41,8 @@ class Flight:
     lease: pb.KvBlocks | None = None
     unlisted: dict[str, int] = field(default_factory=dict)
     cached_tokens: int = 0
+    take_token: Callable[[int, int, float], None] | None = None
+    """`token` of a TokenSink."""
     timeout: asyncio.TimerHandle | None = None
     pause: asyncio.TimerHandle | None = None
 

@@ -90,6 +90,13 @@ class Sink(Protocol):
         """On the event loop, in order, never during `submit`; after a delta with `finish`, or an error, nothing follows."""
 
 
+class TokenSink(Sink, Protocol):
+    """A sink that takes the usual delta, one token and nothing else, without an object for it."""
+
+    def token(self, index: int, token: int, now_s: float) -> None:
+        """As `put(Delta(index, (token,)))`. `now_s` is the time of its step on `time.perf_counter`."""
+
+
 class Running(Protocol):
     """A request in progress, to whoever submitted it."""
 

@@ -60,6 +60,14 @@ class RequestMeter:
         self._last_s = now_s
         self.count += count
 
+    def token(self, now_s: float) -> None:
+        """A token after the first came at `now_s`."""
+        gaps, gap_s = self._gaps, now_s - self._last_s
+        gaps.counts[bisect_left(self._bounds, gap_s)] += 1
+        gaps.total += gap_s
+        self._last_s = now_s
+        self.count += 1
+
     def end(self, outcome: Outcome, reason: str, cached_tokens: int = 0) -> None:
         """Close the books; a second call does nothing."""
         if not self._open:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orchestrator.frontend.http.answer import usage_of
 from orchestrator.frontend.http.errors import ApiError
+from orchestrator.frontend.http.server import ChunkFrame
 from orchestrator.frontend.http.sink import AnswerSink
-from orchestrator.frontend.service import Delta, ServiceError
+from orchestrator.frontend.service import Delta
 from orchestrator.observability import Outcome
 
 HEADERS = {
@@ -18,22 +19,21 @@ HEADERS = {
 class StreamSink(AnswerSink):
     """The head goes out with the first piece, so a refusal before it still has a status of its own; an error after that is an event."""
 
-    _before = _after = b""
-    _framed = False  # from the first piece on, if the answer has a frame, until the end
+    _frame: ChunkFrame | None = None  # from the first piece on, if the answer has one, until the end
 
-    def put(self, item: Delta | ServiceError) -> None:
-        """See Sink."""
-        if self._framed and item.__class__ is Delta and item.finish is None and len(item.tokens) == 1:  # type: ignore[union-attr]
+    def token(self, index: int, token: int, now_s: float) -> None:
+        """See TokenSink."""
+        if self._frame is not None:
             try:
-                text = self._assembler.quick(item.tokens[0])  # type: ignore[union-attr]
+                text = self._assembler.quick(token)
                 if text is not None:
-                    self._meter.tokens(1)
-                    self._stream.write(b"".join((self._before, text, self._after)))
+                    self._meter.token(now_s)
+                    self._frame.write(text)
                     return
             except Exception as error:
                 self._fail(error)
                 return
-        super().put(item)
+        self.put(Delta(index, (token,)))
 
     def _take(self, delta: Delta) -> None:
         first = not self._stream.started
@@ -42,12 +42,11 @@ class StreamSink(AnswerSink):
         data = self._renderer.chunk(piece, first)
         if first:
             self._stream.start(200, HEADERS)
-            frame = self._renderer.frame
-            if frame is not None and not self._assembler.per_token:
-                self._before, self._after = frame
-                self._framed = True
         if piece.finish is None:
             self._stream.write(data)
+            frame = self._renderer.frame
+            if self._frame is None and frame is not None and not self._assembler.per_token:
+                self._frame = self._stream.frame(*frame)
         else:
             self._finish()
             self._stream.end(data + self._renderer.last(usage_of(self._prompt_tokens, self._assembler)))
@@ -59,5 +58,5 @@ class StreamSink(AnswerSink):
             self._stream.answer(error.response())
 
     def _end(self, outcome: Outcome, reason: str) -> None:
-        self._framed = False
+        self._frame = None
         super()._end(outcome, reason)

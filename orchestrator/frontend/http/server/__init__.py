@@ -11,13 +11,14 @@ from orchestrator.frontend.http.server.headers import Headers
 from orchestrator.frontend.http.server.request import Caller, Handler, Reply, Request
 from orchestrator.frontend.http.server.response import Response
 from orchestrator.frontend.http.server.server import Server, start_http
-from orchestrator.frontend.http.server.stream import Stream
+from orchestrator.frontend.http.server.stream import ChunkFrame, Stream
 
 __all__ = [
     "ApiError",
     "App",
     "Bounds",
     "Caller",
+    "ChunkFrame",
     "Handler",
     "Headers",
     "Reply",

@@ -19,6 +19,22 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CLOSE = b"Connection: close\r\n"
 
 
+class ChunkFrame:
+    """Chunks of one form, framed in one join. Its stream must be neither over nor gone."""
+
+    __slots__ = ("_after", "_before", "_bytes", "_send")
+
+    def __init__(self, connection: Connection, before: bytes, after: bytes) -> None:
+        self._send = connection.send
+        self._before, self._after = before, after + b"\r\n"
+        self._bytes = len(before) + len(after)
+
+    def write(self, data: bytes) -> None:
+        """Send `before + data + after` as one chunk."""
+        size = self._bytes + len(data)
+        self._send(b"".join((_SIZES[size] if size < 4096 else b"%x\r\n" % size, self._before, data, self._after)))
+
+
 class Stream:
     """Either `answer(response)`, or `start`, any number of `write` and `end`.
 
@@ -67,6 +83,10 @@ class Stream:
         else:
             data = self._framed(data)
         self._connection.send(data)
+
+    def frame(self, before: bytes, after: bytes) -> ChunkFrame | None:
+        """For data that differs only between `before` and `after`; None where the head is not out yet, or the client takes no chunks."""
+        return ChunkFrame(self._connection, before, after) if self._plain else None
 
     def end(self, data: bytes = b"") -> None:
         """Send `data`, if any, and end the answer, in one write."""
