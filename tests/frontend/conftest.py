@@ -15,6 +15,7 @@ from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.service import Delta, Logprob, ModelInfo
 from orchestrator.frontend.text import TextModel
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics
 from tests.frontend.scripted import ScriptedService
 
@@ -113,9 +114,16 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def url(service: ScriptedService, text: TextModel, metrics: Metrics) -> AsyncIterator[str]:
+async def url(service: ScriptedService, text: TextModel, metrics: Metrics, model_dir: Path) -> AsyncIterator[str]:
     """The base address of a running server."""
-    app = make_app(service, text, limits=Limits(max_body_bytes=65536), metrics=metrics, tiers={"interactive": None})
+    app = make_app(
+        service,
+        text,
+        limits=Limits(max_body_bytes=65536),
+        metrics=metrics,
+        tiers={"interactive": None},
+        grammars=GrammarGate.of(model_dir, text),
+    )
     server, port = await start_http(app, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{port}"
     await server.close()

@@ -8,15 +8,23 @@ from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.generation import GenerationApi
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.models import ModelsApi
+from orchestrator.frontend.http.not_served import refuse_others
 from orchestrator.frontend.http.probes import Probes
 from orchestrator.frontend.http.server import App, Bounds, Caller, Request
+from orchestrator.frontend.http.tokenize import TokenizeApi
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics
 from orchestrator.observability.tracing import Tracing
 
-_APIS = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+_APIS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/tokenize": "tokenize",
+    "/detokenize": "detokenize",
+}
 
 
 def make_app(
@@ -37,15 +45,20 @@ def make_app(
     """
     app = App(Bounds(max_body_bytes=limits.max_body_bytes))
     generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing, grammars)
-    models, probes = ModelsApi(service), Probes(service, metrics)
+    models, probes, tokens = ModelsApi(service), Probes(service, metrics), TokenizeApi(service, text, metrics)
     app.post("/v1/chat/completions", generation.chat)
     app.post("/v1/completions", generation.completions)
+    app.post("/v1/responses", generation.responses)
+    app.post("/tokenize", tokens.tokenize)
+    app.post("/detokenize", tokens.detokenize)
     app.get("/v1/models", models.list)
     app.get("/v1/models/{id}", models.get)
     app.get("/health", probes.health)
     app.get("/healthz", probes.health)
     app.get("/ready", probes.ready)
     app.get("/metrics", probes.metrics)
+
+    refuse_others(app, lambda code: metrics.reject("other", code))
 
     def on_refusal(request: Request, error: ApiError) -> None:
         metrics.reject(_APIS.get(request.path, "other"), error.code)

@@ -17,7 +17,7 @@ class Conversation:
     tools: ToolUse | None = None
     tool_param: str | None = None
 
-    def prompt(self, text: TextModel) -> str:
+    def prompt(self, text: TextModel, add_generation_prompt: bool = True) -> str:
         """The text of the prompt; raises InvalidRequest where the model's template cannot express what is asked."""
         known = text.template_tools
         if self.tool_param is not None and not known.takes_tools:
@@ -36,4 +36,4 @@ class Conversation:
                 "unsupported_field",
             )
         shown = self.tools.tools if self.tools is not None and known.takes_tools else None
-        return text.render_chat(self.messages, shown)
+        return text.render_chat(self.messages, shown, add_generation_prompt)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from time import perf_counter
+from typing import cast
 
 from orchestrator.frontend.http import headers
-from orchestrator.frontend.http.answer import Identity
+from orchestrator.frontend.http.answer import ChoiceRenderer, Identity
 from orchestrator.frontend.http.body import read_object
 from orchestrator.frontend.http.completing import Completing
-from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, Endpoint, Prompt
+from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, RESPONSES, Endpoint, Prompt
 from orchestrator.frontend.http.errors import ApiError, as_api_error
 from orchestrator.frontend.http.expand import encode_prompts, expand
 from orchestrator.frontend.http.extras import Extras
@@ -29,7 +30,7 @@ from orchestrator.observability import Metrics, Phase, RequestMeter
 from orchestrator.observability.trace import Trace
 from orchestrator.observability.tracing import Tracing
 
-_OPERATIONS = {"chat": "chat", "completions": "text_completion"}
+_OPERATIONS = {"chat": "chat", "completions": "text_completion", "responses": "chat"}
 
 
 class GenerationApi:
@@ -61,6 +62,10 @@ class GenerationApi:
     def completions(self, request: Request) -> Awaitable[None] | None:
         """POST /v1/completions."""
         return self.generate(request, COMPLETIONS)
+
+    def responses(self, request: Request) -> Awaitable[None] | None:
+        """POST /v1/responses."""
+        return self.generate(request, RESPONSES)
 
     def generate(self, request: Request, endpoint: Endpoint) -> Awaitable[None] | None:
         """Submit `request` as one of `endpoint`; its sink answers. Only long texts, which a thread tokenises, are waited for."""
@@ -116,7 +121,8 @@ class GenerationApi:
                 submission,
                 prompt_index,
                 self._assembler(options),
-                endpoint.render(identity, self._text, options, index),
+                # Only APIs of choices take what leads here.
+                cast(ChoiceRenderer, endpoint.render(identity, self._text, options, index)),
                 self._meter(request, endpoint, submission),
             )
             for index, (prompt_index, submission) in enumerate(submissions)

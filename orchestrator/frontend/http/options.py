@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.http.extras import Extras
@@ -34,7 +35,7 @@ _MAX_TOKENS = 1 << 31
 class Options:
     """`max_tokens` None means the rest of the context. `logprobs` is the number of alternatives per token, None for no report.
 
-    `extras` is None for a request of one plain answer.
+    `extras` is None for a request of one plain answer. `repeated` are fields of the request that its answer shows.
     """
 
     max_tokens: int | None
@@ -50,6 +51,7 @@ class Options:
     stream: bool
     include_usage: bool
     extras: Extras | None = None
+    repeated: dict[str, Any] | None = None
 
     def sampling(self, max_tokens: int) -> Sampling:
         """For the engines, with the output budget decided."""

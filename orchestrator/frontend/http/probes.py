@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from orchestrator.frontend.http.server import Request, Response
 from orchestrator.frontend.service import TokenService
+import asyncio
+
 from orchestrator.observability import Metrics
 from orchestrator.observability.metrics import CONTENT_TYPE
 
@@ -24,4 +26,5 @@ class Probes:
         return Response.json({"status": "no worker is ready"}, 503, {"Retry-After": "1"})
 
     def metrics(self, _: Request) -> Response:
+        self._metrics.tasks.set(len(asyncio.all_tasks()))
         return Response(self._metrics.render(), content_type=CONTENT_TYPE)

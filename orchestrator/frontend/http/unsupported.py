@@ -50,6 +50,21 @@ _CHAT: dict[str, tuple[tuple[object, ...], str]] = {
 _COMPLETION: dict[str, tuple[tuple[object, ...], str]] = {
     "suffix": (("",), "filling in the middle is not supported: remove it"),
 }
+_STORED = "answers are not stored: send the whole conversation in 'input'"
+RESPONSES_UNSUPPORTED: dict[str, tuple[tuple[object, ...], str]] = {
+    "previous_response_id": ((), _STORED),
+    "conversation": ((), _STORED),
+    "prompt": ((), "prompts are not stored: send the text in 'input'"),
+    "background": (_OFF, "answers are not stored: remove it and wait for the answer, or stream it"),
+    "include": (([],), "there is nothing more to include: remove it"),
+    "reasoning": (({}, {"effort": "none"}), "it is not supported: remove it"),
+    "truncation": (("disabled",), "a conversation is never cut: remove it and shorten 'input'"),
+    "service_tier": _COMMON["service_tier"],
+    "max_tool_calls": ((), "no tool is called here: remove it"),
+    "top_logprobs": (_ZERO, "log-probabilities are not reported here: use /v1/chat/completions"),
+    "context_management": (([],), "a conversation is never cut: remove it"),
+    "prompt_cache_retention": ((), "it is not supported: remove it"),
+}
 CHAT_UNSUPPORTED = _COMMON | _CHAT
 COMPLETION_UNSUPPORTED = _COMMON | _COMPLETION
 

@@ -72,7 +72,7 @@ class ArgumentsReader:
         return []
 
 
-_HEAD = re.compile(r'[\[\s,]*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
+_HEAD = re.compile(r'[\[\s,]*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\S)')
 _MARK = re.compile(r'["\\{}\[\]]')
 
 

@@ -51,6 +51,11 @@ class App:
         else:
             self._exact.setdefault(path, {})[method] = handler
 
+    def routes(self) -> list[tuple[str, str]]:
+        """Every method and path that has a handler."""
+        prefixes = [(f"{prefix}{{{name}}}", methods) for prefix, name, methods in self._prefixes]
+        return [(method, path) for path, methods in [*self._exact.items(), *prefixes] for method in methods]
+
     def admit(self, request: Request) -> None:
         """Guard and find the handler; sets `handler`, or `refusal`."""
         try:
