@@ -22,7 +22,7 @@ from pd.v1 import admin_pb2, admin_pb2_grpc
 
 PDCTL = str(Path(sys.executable).with_name("pdctl"))
 USED = ("kv_used_blocks", "leased_blocks", "reserved_blocks", "running", "waiting")
-POLL_S = 0.02
+POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ import json
 import random
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 
 QUESTIONS = tuple(f"count to {n}" for n in (150, 60, 170, 30, 140, 90, 190, 120))
 MAX_TOKENS = 450
 AGAIN_S = 0.1
+NOTABLE_S = 0.1
+"""Silences from this length on are remembered."""
 
 
 @dataclass(slots=True)
@@ -27,17 +30,30 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
+class Silence(NamedTuple):
+    """A client that waits for a token heard nothing from `start_s` to `end_s` (monotonic)."""
+
+    start_s: float
+    end_s: float
+
+
 @dataclass(slots=True)
 class Stream:
-    """One client. `worst_s` is its longest silence since it was set to 0; `last_s` is when it last heard something."""
+    """One client. `last_s` is when its present silence began."""
 
     last_s: float = 0.0
-    worst_s: float = 0.0
     waits: bool = False
+    silences: list[Silence] = field(default_factory=list)
+
+    def asks(self) -> None:
+        """It begins to wait, unless it has been waiting since a connection broke."""
+        if not self.waits:
+            self.waits, self.last_s = True, time.monotonic()
 
     def heard(self) -> None:
         now_s = time.monotonic()
-        self.worst_s = max(self.worst_s, now_s - self.last_s)
+        if now_s - self.last_s > NOTABLE_S:
+            self.silences.append(Silence(self.last_s, now_s))
         self.last_s = now_s
 
 
@@ -61,20 +77,24 @@ class Crowd:
         self._tasks = [asyncio.create_task(self._ask(i, s)) for i, s in enumerate(self.streams)]
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        """Let every stream end."""
+    async def __aexit__(self, kind: object, *_: object) -> None:
+        """Let every stream end; after an error, end it."""
         self._stopping = True
-        await asyncio.gather(*self._tasks)
+        if kind is not None:
+            for task in self._tasks:
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=kind is not None)
         await self._session.close()
 
-    def silence_s(self) -> float:
-        """The longest silence of any client since `reset`, a present one included."""
-        now_s = time.monotonic()
-        return max(max(s.worst_s, now_s - s.last_s if s.waits else 0.0) for s in self.streams)
+    def silences(self) -> list[Silence]:
+        """All that lasted for more than NOTABLE_S, oldest first."""
+        return sorted(silence for stream in self.streams for silence in stream.silences)
 
-    def reset(self) -> None:
-        for stream in self.streams:
-            stream.worst_s = 0.0
+    def check(self) -> None:
+        """Raises what a client failed with."""
+        for task in self._tasks:
+            if task.done() and not self._stopping:
+                task.result()
 
     async def _undisturbed(self, question: str) -> str:
         answer = await self._answer(question, Stream(), None)
@@ -89,7 +109,7 @@ class Crowd:
             question = rng.choice(QUESTIONS)
             answer: str | None = None
             while answer is None:
-                stream.waits, stream.last_s = True, time.monotonic() if not stream.waits else stream.last_s
+                stream.asks()
                 try:
                     answer = await self._answer(question, stream, self._expected[question])
                 except (aiohttp.ClientError, ConnectionError, TimeoutError):

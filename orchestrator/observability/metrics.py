@@ -60,6 +60,7 @@ class Metrics:
 
         self.queue = self._histogram("queue_seconds", "wait for dispatch of each attempt", _REQUEST_S)
         self.queue_depth = self._gauge("queued_requests", "requests that wait for dispatch")
+        self.tasks = self._gauge("frontdoor_tasks", "asyncio tasks of this process")
         self.decision = self._histogram("router_decision_seconds", "time a decision took", _DECISION_S, "decision")
         overhead = self._histogram("router_overhead_seconds", "time in the front door, by phase", _OVERHEAD_S, "phase")
         self.overhead = {phase: overhead.labels(str(phase)) for phase in Phase}

@@ -43,7 +43,9 @@ class WorkerService:
             raise
 
     async def _ask(self, question: Callable[[], pb.WorkerStatus]) -> pb.WorkerStatus:
-        return await asyncio.wait_for(asyncio.wrap_future(self._loop.ask(question)), ASK_S)
+        status = await asyncio.wait_for(asyncio.wrap_future(self._loop.ask(question)), ASK_S)
+        status.tasks = len(asyncio.all_tasks())
+        return status
 
     def handlers(self) -> grpc.GenericRpcHandler:
         encode = pb.WorkerDescription.SerializeToString

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.frontend.http.server import Request, Response
-from orchestrator.frontend.service import TokenService
 import asyncio
 
+from orchestrator.frontend.http.server import Request, Response
+from orchestrator.frontend.service import TokenService
 from orchestrator.observability import Metrics
 from orchestrator.observability.metrics import CONTENT_TYPE
 
