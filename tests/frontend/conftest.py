@@ -113,8 +113,13 @@ def metrics() -> Metrics:
     return Metrics()
 
 
+@pytest.fixture(scope="session")
+def grammars(model_dir: Path, text: TextModel) -> GrammarGate:
+    return GrammarGate.of(model_dir, text)
+
+
 @pytest.fixture
-async def url(service: ScriptedService, text: TextModel, metrics: Metrics, model_dir: Path) -> AsyncIterator[str]:
+async def url(service: ScriptedService, text: TextModel, metrics: Metrics, grammars: GrammarGate) -> AsyncIterator[str]:
     """The base address of a running server."""
     app = make_app(
         service,
@@ -122,7 +127,7 @@ async def url(service: ScriptedService, text: TextModel, metrics: Metrics, model
         limits=Limits(max_body_bytes=65536),
         metrics=metrics,
         tiers={"interactive": None},
-        grammars=GrammarGate.of(model_dir, text),
+        grammars=grammars,
     )
     server, port = await start_http(app, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{port}"

@@ -13,8 +13,9 @@ from grpc_status import rpc_status
 
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.router_servicer import RouterServicer
-from orchestrator.frontend.service import Cause, ServiceError
+from orchestrator.frontend.service import Cause, Logprob, ServiceError
 from orchestrator.frontend.text import TextModel
+from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics
 from pd.v1 import routing_pb2 as pb
 from pd.v1 import routing_pb2_grpc, worker_pb2
@@ -137,6 +138,57 @@ async def test_given_fields(stub: Any, service: ScriptedService, script: Script)
     await until(lambda: service.stopped == [given.request_id])
 
 
+def sampled(**fields: Any) -> pb.GenerateRequest:
+    return pb.GenerateRequest(prompt="count", sampling=worker_pb2.SamplingParameters(**fields))
+
+
+async def test_grammars(serve: Serve, service: ScriptedService, script: Script, grammars: GrammarGate) -> None:
+    stub = await serve(grammars=grammars)
+    service.deltas = script("{}")
+    schema = '{"type":"object"}'
+    for request in (sampled(json_schema=schema), sampled(regex="[0-9]+")):
+        assert [r async for r in stub.Generate(request)][-1].finish_reason == "stop"
+    found = [(s.sampling.json_schema, s.sampling.regex) for s in service.submissions]
+    assert found == [(schema, None), (None, "[0-9]+")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "remedy"),
+    [
+        (sampled(json_schema="{"), "sampling.json_schema", "is not JSON"),
+        (sampled(json_schema='{"type":"x"}'), "sampling.json_schema", "Invalid type"),
+        (sampled(regex="(a"), "sampling.regex", "cannot be enforced"),
+        (sampled(regex="a", json_schema="{}"), "sampling.regex", "send one of them"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+async def test_bad_grammars(
+    serve: Serve,
+    service: ScriptedService,
+    grammars: GrammarGate,
+    request_: pb.GenerateRequest,
+    field: str,
+    remedy: str,
+) -> None:
+    stub = await serve(grammars=grammars)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        [r async for r in stub.Generate(request_)]
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (violation,) = details(caught.value, error_details_pb2.BadRequest).field_violations
+    assert violation.field == field and remedy in violation.description
+    assert not service.submissions
+
+
+async def test_prompt_logprobs(stub: Any, service: ScriptedService, script: Script) -> None:
+    service.deltas = script("one two")
+    service.deltas[0].prompt_logprobs = (Logprob(-1.0, ((4, -0.5),)), Logprob(-2.0))
+    replies = [r async for r in stub.Generate(sampled(prompt_logprobs=1))]
+    assert service.submissions[0].sampling.prompt_logprobs == 1
+    first, second = replies[0].prompt_logprobs
+    assert (first.logprob, list(first.top_ids), list(first.top_logprobs)) == (-1.0, [4], [-0.5])
+    assert second.logprob == -2.0 and not any(r.prompt_logprobs for r in replies[1:])
+
+
 @pytest.mark.parametrize(
     ("request_", "field", "remedy"),
     [
@@ -167,6 +219,8 @@ async def test_given_fields(stub: Any, service: ScriptedService, script: Script)
             "sampling.logprobs",
             "at most 20",
         ),
+        (sampled(prompt_logprobs=21), "sampling.prompt_logprobs", "at most 20"),
+        (sampled(json_schema="{}"), "sampling.json_schema", "leave it out"),
         (
             pb.GenerateRequest(prompt="a", sampling=worker_pb2.SamplingParameters(max_tokens=999)),
             "sampling.max_tokens",
