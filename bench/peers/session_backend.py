@@ -30,7 +30,7 @@ from workers.process.sessions import Send
 from workers.process.wire import serve_sessions
 
 BLOCK_TOKENS = 16
-KV_BLOCKS = 8192
+KV_BLOCKS = 1 << 16
 PULL_S = 0.002
 """How long the KV of a prompt takes from worker to worker."""
 Key = tuple[str, str, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.key_check import KeyCheck
+from orchestrator.frontend.message_check import MessageCheck
 from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
@@ -48,6 +50,7 @@ from orchestrator.state.open import open_store
 from pd.v1 import admin_pb2_grpc, routing_pb2_grpc
 
 DRAIN_S = 5.0
+GC_OBJECTS = 20_000
 MAX_MESSAGE_BYTES = 16 << 20
 
 
@@ -115,7 +118,7 @@ async def start_grpc(
 ) -> tuple[grpc.aio.Server, int, int]:
     """Router, Admin, health and reflection on one port, and on one of this process alone for the other front doors; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-    server = grpc.aio.server(interceptors=[KeyCheck(gate)], options=options)
+    server = grpc.aio.server(interceptors=[KeyCheck(gate), MessageCheck()], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
     routing_pb2_grpc.add_RouterServicer_to_server(router, server)
     health_servicer = health.aio.HealthServicer()
@@ -222,6 +225,10 @@ async def serve(config: FrontDoorConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop)
     print(json.dumps({"http_port": http_port, "grpc_port": grpc_port, "pid": os.getpid()}), flush=True)
     pulses = asyncio.create_task(PulsePipe.after_ready().run())
+    # What was made so far stays; what requests make is freed by its last reference, so the collector has little to find.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS, 20, 50)
     await stopped.wait()
     if config.shared_ports:
         http.stop_listening()  # new connections go to the other front doors

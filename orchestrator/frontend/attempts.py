@@ -27,7 +27,8 @@ class Attempts:
         self._gates = gates
         # Not from 1: workers may still hold attempts of a front door of this name that died.
         self._tickets = secrets.randbits(31)
-        self._undecided: dict[str, Flight] = {}
+        self.undecided: dict[str, Flight] = {}
+        """Flights that lost their decode worker before the handoff."""
         self.by_ticket: dict[int, Flight] = {}
         """Flights by their attempt on the wire."""
         self._decision = {phase: metrics.decision.labels(phase) for phase in ("prefill", "decode")}
@@ -86,19 +87,19 @@ class Attempts:
         flight.decode, flight.attached = "", False
         flight.record.end("reserve", why)
         self._router.settle(flight.request_id, Role.DECODE)
-        self._undecided[flight.request_id] = flight
+        self.undecided[flight.request_id] = flight
 
     def place_again(self) -> list[Flight]:
         """Reserve for those that lost their decode worker; returns the ones for which no separate decode worker is left."""
         stranded = []
-        for flight in list(self._undecided.values()):
+        for flight in list(self.undecided.values()):
             placement = self._router.place_decode(flight.view, self._router.row(flight.prefill))
             if placement.worker is None:
                 continue
             if placement.co_locate or self._router.view.names[placement.worker] == flight.prefill:
                 stranded.append(flight)
             else:
-                del self._undecided[flight.request_id]
+                del self.undecided[flight.request_id]
                 self._reserve(flight, placement)
         return stranded
 
@@ -132,7 +133,7 @@ class Attempts:
                 self._gates.left(worker, flight.request_id)
         self.by_ticket.pop(flight.ticket, None)
         self._router.settle(flight.request_id)
-        self._undecided.pop(flight.request_id, None)
+        self.undecided.pop(flight.request_id, None)
         flight.prefill = flight.decode = ""
         flight.attached = False
         flight.lease = None

@@ -183,8 +183,9 @@ class Dispatcher:
         """Start what the admission policy lets in, in its order, until a request finds no worker."""
         self._pump_is_due = False
         self.gates.tick()
-        for flight in self._attempts.place_again():
-            self._retry(flight, "no_decode_worker", "no decode worker is left")
+        if self._attempts.undecided:
+            for flight in self._attempts.place_again():
+                self._retry(flight, "no_decode_worker", "no decode worker is left")
         self.metrics.queue_depth.set(len(self._queue))
         if not self._queue:
             return

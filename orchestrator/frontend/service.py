@@ -13,7 +13,7 @@ from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.observability.trace import Trace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Submission:
     """A tokenised request; `tokens` has type code "I". SLOs in seconds; None where the tier decides. `trace` where it is traced."""
 

@@ -15,7 +15,7 @@ from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Assembler, Piece, TextModel, TextToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
     """The fields that every chunk of an answer repeats."""
 
