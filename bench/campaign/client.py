@@ -40,7 +40,7 @@ def body(
     rng: random.Random, prompt_tokens: int, max_tokens: int, tier: str = "", stream: bool = True
 ) -> dict[str, Any]:
     """A request for exactly `max_tokens` tokens after random ones."""
-    request = {
+    return {
         "model": "demo",
         "prompt": [rng.randrange(10, 400) for _ in range(prompt_tokens)],
         "max_tokens": max_tokens,
@@ -48,7 +48,6 @@ def body(
         "temperature": 0,
         "stream": stream,
     }
-    return request
 
 
 def encode(url: str, request: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:

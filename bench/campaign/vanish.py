@@ -30,12 +30,14 @@ apiVersion: pd/v1
 kind: Cluster
 metadata: {name: vanish}
 spec:
+  tiers:
+    - {name: patient, ttftMs: 600000, tpotMs: 60000}
   frontDoor: {httpPort: 0, grpcPort: 0}
 """
-CLIENTS, ROUND, AT_ONCE = 1000, 100, 24
+CLIENTS, ROUND, AT_ONCE = 1000, 100, 16
 SHARE = 0.2
 LIFE_S = 1.5
-PROMPT_TOKENS, LONG_TOKENS, OUTPUT_TOKENS = 200, 1200, 200
+PROMPT_TOKENS, LONG_TOKENS, OUTPUT_TOKENS = 120, 800, 200
 SETTLED_S = 15.0
 FLAT = 0.02
 """Growth of memory over all rounds that counts as none, as a share."""
