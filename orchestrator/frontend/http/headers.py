@@ -11,6 +11,7 @@ from orchestrator.frontend.http.server.request import new_request_id, valid_requ
 
 __all__ = ["TIER_HEADER", "new_request_id", "slo_s", "tier", "valid_request_id"]
 
+_SHOWN_CHARS = 64
 TIER_HEADER = "x-llm-d-inference-objective"
 _TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 _TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
@@ -29,7 +30,10 @@ def tier(headers: Headers, tiers: Mapping[str, object], default: str) -> str:
     if chosen not in tiers:
         known = ", ".join(sorted({default, *tiers}))
         raise ApiError(
-            400, f"There is no tier {chosen!r}: use one of {known} in {TIER_HEADER}.", "unknown_tier", TIER_HEADER
+            400,
+            f"There is no tier {chosen[:_SHOWN_CHARS]!r}: use one of {known} in {TIER_HEADER}.",
+            "unknown_tier",
+            TIER_HEADER,
         )
     return chosen
 
@@ -45,7 +49,10 @@ def _goal_s(headers: Headers, names: tuple[str, ...]) -> float | None:
             value_ms = math.nan
         if not 0 < value_ms < math.inf:
             raise ApiError(
-                400, f"Header {name} is {text!r}: send milliseconds above 0, such as 250.", "invalid_header", name
+                400,
+                f"Header {name} is {text[:_SHOWN_CHARS]!r}: send milliseconds above 0, such as 250.",
+                "invalid_header",
+                name,
             )
         return value_ms / 1000
     return None
