@@ -9,7 +9,7 @@ import pytest
 from openai import APIError, APIStatusError, AsyncOpenAI, BadRequestError
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.service import Cause, Delta, Logprob, ServiceError, Submission
+from orchestrator.frontend.service import Cause, Delta, Logprob, Running, ServiceError, Sink, Submission
 from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
 from tests.frontend.conftest import Script, until
@@ -138,6 +138,27 @@ async def test_stop_strings_end_each_answer_alone(
     answer = await client.chat.completions.create(**ASK, n=2, stop=[" tw"])
     assert [c.message.content for c in answer.choices] == ["one", "five six"]
     assert [i[-2:] for i in service.stopped] == ["-0"] and [i[-2:] for i in service.completed] == ["-1"]
+
+
+async def test_a_failure_while_the_others_start(
+    client: AsyncOpenAI, service: ScriptedService, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.deltas = script("one")
+    submit = ScriptedService.submit
+    sinks: list[Sink] = []
+
+    def fails_the_one_before(self: ScriptedService, submission: Submission, sink: Sink) -> Running:
+        running = submit(self, submission, sink)
+        for earlier in sinks:
+            earlier.put(ServiceError(Cause.WORKER, "its worker is gone"))
+        sinks.append(sink)
+        return running
+
+    monkeypatch.setattr(ScriptedService, "submit", fails_the_one_before)
+    with pytest.raises(APIStatusError, match="its worker is gone"):
+        await client.chat.completions.create(**ASK, n=3)
+    assert len(service.submissions) == 2
+    await until(lambda: sorted(service.cancelled) == sorted(s.request_id for s in service.submissions))
 
 
 def scored(deltas: list[Delta], tokens: list[int]) -> list[Delta]:

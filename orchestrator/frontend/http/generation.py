@@ -104,9 +104,10 @@ class GenerationApi:
     ) -> None:
         """A request of more than one plain answer."""
         try:
-            encoded = await encode_prompts(self._text, prompt, endpoint.special_tokens)
             if extras.form is not None:
                 await self._check_form(extras.form)
+                read_s = perf_counter()
+            encoded = await encode_prompts(self._text, prompt, endpoint.special_tokens)
             plain = [self._uncharged(request, endpoint, tokens, options, read_s) for tokens in encoded]
             submissions = expand(plain, options, extras, self._limits)
             self._charge(request, sum(len(s.tokens) + s.sampling.max_tokens for _, s in submissions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -61,7 +62,11 @@ class Group:
         """Start all; raises ApiError, with none of them running, if one is refused."""
         try:
             for choice in self._choices:
-                choice.running = service.submit(choice.submission, choice)
+                running = service.submit(choice.submission, choice)
+                if self._over:  # to start one may show that another fails
+                    running.cancel()
+                    return
+                choice.running = running
         except ServiceError as error:
             self._end(*outcome_of(error))
             raise as_api_error(error) from None
@@ -157,7 +162,8 @@ class Group:
             if choice.finish is None:
                 choice.meter.end(outcome, reason, choice.assembler.cached_tokens)
                 if choice.running is not None:
-                    choice.running.cancel()
+                    # Later, since whoever calls may be walking over what runs.
+                    asyncio.get_running_loop().call_soon(choice.running.cancel)
         self._close()
 
     def _close(self) -> None:
