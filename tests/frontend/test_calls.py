@@ -44,7 +44,7 @@ CASES: list[tuple[str, Callable[[], CallReader], str, str, list[tuple[str, str]]
     ("cut off in the arguments", CallsReader, '[{"name":"f","arguments":{"x":"\\', "", [("f", '{"x":"\\')]),
     ("cut off in the name", CallsReader, '[{"name":"f', "", []),
     ("arguments", lambda: ArgumentsReader("f"), TRICKY, "", [("f", TRICKY)]),
-    ("tagged", TaggedReader, 'a <tool_call>\n{"name": "f", "arguments": {"é": 1}}\n</tool_call> b', "a  b", [("f", '{"é": 1}')]),
+    ("tagged", TaggedReader, 'a <tool_call>\n{"name": "f", "arguments": {"é": 1}}\n</tool_call> b', "a  b", [("f", '{"é":1}')]),
     (
         "two tagged",
         TaggedReader,
@@ -54,6 +54,7 @@ CASES: list[tuple[str, Callable[[], CallReader], str, str, list[tuple[str, str]]
     ),
     ("no call", TaggedReader, "a < b <tool_ <<tool_cal", "a < b <tool_ <<tool_cal", []),
     ("tagged nonsense", TaggedReader, "x<tool_call>[1</tool_call>y", "x<tool_call>[1</tool_call>y", []),
+    ("half a surrogate", TaggedReader, '<tool_call>{"name":"\\ud800"}</tool_call>', '<tool_call>{"name":"\\ud800"}</tool_call>', []),
     ("tagged and cut off", TaggedReader, 'x<tool_call>{"name', 'x<tool_call>{"name', []),
 ]  # fmt: skip
 

@@ -187,6 +187,7 @@ async def test_calls_and_results_in_the_conversation(
     assert "<|im_start|>tool\nstayed<|im_end|>" in prompt
 
 
+JSON: Any = {"headers": {"Content-Type": "application/json"}}
 BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("auto where the model knows none", {}, "tool_choice", "has no tools"),
     ("a call of no tool", {"tool_choice": {"type": "function", "function": {"name": "go"}}}, "tool_choice", "'go'"),
@@ -237,6 +238,18 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "messages[0].tool_calls[0].function.arguments",
         "a JSON object",
     ),
+    (
+        "half a surrogate in a schema",
+        {"tools": [{"type": "function", "function": {"name": "a", "parameters": {"title": "\ud800"}}}]},
+        "tools",
+        "half a surrogate",
+    ),
+    (
+        "half a surrogate in arguments",
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a":"\\ud800"}'}}]}]},
+        "messages[0].tool_calls[0].function.arguments",
+        "a JSON object",
+    ),
     ("the old form", {"functions": [{"name": "f"}]}, "functions", "send tools"),
 ]  # fmt: skip
 
@@ -246,6 +259,8 @@ async def test_refused(
     client: AsyncOpenAI, service: ScriptedService, fields: dict[str, Any], param: str, remedy: str
 ) -> None:
     with pytest.raises(BadRequestError) as caught:
-        await client.post("/chat/completions", body=ASK | fields, cast_to=object)
+        # Encoded here, since the client refuses to send half a surrogate.
+        body = json.dumps(ASK | fields).encode()
+        await client.post("/chat/completions", content=body, cast_to=object, options=JSON)
     assert caught.value.param == param and remedy in caught.value.message
     assert not service.submissions

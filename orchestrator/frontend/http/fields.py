@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping, Set
 from typing import Any
 
+import orjson
+
 from orchestrator.frontend.text import InvalidRequest
 
 _NAMES = {
@@ -75,6 +77,19 @@ class Fields:
         except UnicodeEncodeError:
             raise InvalidRequest(
                 f"{self.name(field)!r} holds half a surrogate pair (\\ud800-\\udfff): send whole characters.",
+                self.name(field),
+            ) from None
+        return value
+
+    def written(self, field: str) -> Any:
+        """A value of any kind that is written out again: all its text is Unicode, and its numbers fit."""
+        value = self.get(field)
+        try:
+            orjson.dumps(value)
+        except (TypeError, RecursionError):
+            raise InvalidRequest(
+                f"{self.name(field)!r} holds half a surrogate pair, a number of more than 64 bits or too many levels: "
+                "send plain JSON.",
                 self.name(field),
             ) from None
         return value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 from orchestrator.frontend.http.fields import Fields, describe
 from orchestrator.frontend.text import InvalidRequest
@@ -53,8 +54,8 @@ def call_arguments(fields: Fields) -> dict[str, Any]:
     """The arguments of a call, parsed, since templates write them out themselves."""
     text = fields.string("arguments")
     try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        value = orjson.loads(text or "{}")
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise fields.wrong("arguments", text, "a JSON object, as a string")

@@ -57,7 +57,7 @@ def read_responses(body: dict[str, Any], model: ModelInfo, limits: Limits) -> tu
 
 def _repeated(fields: Fields, options: Options) -> dict[str, Any]:
     """The fields of the request that its answer repeats."""
-    text = fields.get("text") or {}
+    text = fields.written("text") or {}
     return {
         "instructions": fields.get("instructions"),
         "max_output_tokens": options.max_tokens,
@@ -65,8 +65,8 @@ def _repeated(fields: Fields, options: Options) -> dict[str, Any]:
         "parallel_tool_calls": fields.boolean("parallel_tool_calls", True),
         "temperature": options.temperature,
         "text": {"format": text.get("format") or {"type": "text"}},
-        "tool_choice": fields.get("tool_choice") or "auto",
-        "tools": fields.get("tools") or [],
+        "tool_choice": fields.written("tool_choice") or "auto",
+        "tools": fields.written("tools") or [],
         "top_p": options.top_p,
         "user": fields.string("user"),
     }

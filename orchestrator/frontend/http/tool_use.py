@@ -43,7 +43,7 @@ class ToolUse:
 
 def read_tools(fields: Fields) -> ToolUse | None:
     """The tools that may be called, None where none may; raises InvalidRequest."""
-    given = fields.get("tools")
+    given = fields.written("tools")
     choice = fields.get("tool_choice")
     several = fields.boolean("parallel_tool_calls", True)
     if given is not None and not isinstance(given, list):

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 
 @dataclass(frozen=True, slots=True)
 class Said:
@@ -185,10 +187,10 @@ class TaggedReader:
 def _parsed(call: str) -> tuple[str | None, str]:
     """Name and arguments of a call, None where it is none."""
     try:
-        value = json.loads(call)
-    except (ValueError, RecursionError):
+        value = orjson.loads(call)
+    except ValueError:
         return None, ""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None, ""
     arguments = value.get("arguments", {})
-    return value["name"], arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return value["name"], arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
