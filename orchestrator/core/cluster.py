@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.core.quote import quoted
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -32,7 +34,7 @@ class Role(IntFlag):
         try:
             return cls[text.upper()]
         except KeyError:
-            raise ValueError(f"unknown role {text!r}: use prefill, decode or both") from None
+            raise ValueError(f"unknown role {quoted(text)}: use prefill, decode or both") from None
 
     def __str__(self) -> str:
         return (self.name or "none").lower()

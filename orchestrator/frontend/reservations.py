@@ -11,6 +11,7 @@ from orchestrator.core.decisions import Placement
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestView
 from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.http.headers import valid_request_id
 from orchestrator.frontend.service import Cause, ServiceError
 from pd.v1 import routing_pb2 as pb
 
@@ -37,6 +38,9 @@ class Reservations:
         if not 0 < hold_s <= HOLD_MOST_S:
             raise ServiceError(Cause.INVALID, f"hold_s is {hold_s:g}; give more than 0 and at most {HOLD_MOST_S:g}")
         request_id = request.request_id or uuid.uuid4().hex
+        if not valid_request_id(request_id):
+            problem = "request_id is malformed; give 1 to 128 letters, digits, '-', '_', '.', or leave it empty"
+            raise ServiceError(Cause.INVALID, problem)
         if request_id in self._timers:
             raise ServiceError(Cause.DUPLICATE, f"{request_id} is already reserved; Release it first")
         view = RequestView(

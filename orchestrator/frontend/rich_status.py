@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 
+from orchestrator.core.quote import cut
 from orchestrator.frontend.service import Cause, ServiceError
 from orchestrator.frontend.text import GenerationCancelled, InvalidRequest
 
@@ -35,6 +36,7 @@ _RETRY = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 async def abort(context: Any, error: InvalidRequest | ServiceError | GenerationCancelled) -> NoReturn:
     """End the call of `context` (a grpc.aio servicer context) with the status of `error`."""
     code, message, details = _parts(error)
+    message = cut(message)
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
         packed = any_pb2.Any()

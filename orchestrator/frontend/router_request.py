@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.core.quote import quoted
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.http.headers import new_request_id, valid_request_id
 from orchestrator.frontend.http.limits import Limits
@@ -36,7 +37,7 @@ class RouterRequests:
             raise InvalidRequest("use 1 to 128 letters, digits, '-', '_', '.', or leave it empty", "request_id")
         if request.model and request.model != self.model.name:
             raise InvalidRequest(
-                f"there is no model {request.model!r}: use {self.model.name!r}", "model", "model_not_found"
+                f"there is no model {quoted(request.model)}: use {self.model.name!r}", "model", "model_not_found"
             )
         tokens = await self._tokens(request)
         sampling = self._sampling(request.sampling, len(tokens), request.WhichOneof("input") or "input")
@@ -72,7 +73,9 @@ class RouterRequests:
         for i, message in enumerate(chat.messages):
             if message.role not in ROLES:
                 roles = ", ".join(ROLES)
-                raise InvalidRequest(f"unknown role {message.role!r}: use one of {roles}", f"chat.messages[{i}].role")
+                raise InvalidRequest(
+                    f"unknown role {quoted(message.role)}: use one of {roles}", f"chat.messages[{i}].role"
+                )
         return self.text.render_chat([{"role": ROLES[m.role], "content": m.content} for m in chat.messages])
 
     def _sampling(self, given: worker_pb2.SamplingParameters, prompt_tokens: int, prompt_field: str) -> Sampling:
@@ -142,7 +145,7 @@ class RouterRequests:
             return self.limits.default_tier
         if tier not in self.tiers:
             known = ", ".join(sorted({self.limits.default_tier, *self.tiers}))
-            raise InvalidRequest(f"there is no tier {tier!r}: use one of {known}", "slo.tier", "unknown_tier")
+            raise InvalidRequest(f"there is no tier {quoted(tier)}: use one of {known}", "slo.tier", "unknown_tier")
         return tier
 
 

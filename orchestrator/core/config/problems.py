@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestrator.core.quote import MOST_QUOTED_CHARS
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -33,6 +35,7 @@ class ConfigError(Exception):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A remedy for a misspelt `word`: the nearest known one if there is one, and always the list."""
     names = sorted(known)
+    word = word[:MOST_QUOTED_CHARS]  # comparing names is slow
     lower = {n.lower(): n for n in names}
     near = difflib.get_close_matches(word.replace("_", "").lower(), lower, n=1, cutoff=0.6)
     guess = f"did you mean {lower[near[0]]!r}? " if near else ""

@@ -17,6 +17,8 @@ from pd.v1 import admin_pb2 as pb
 
 LIST_LIMIT = 100
 EVENT_LIMIT = 10_000
+MOST_SEQUENCE = (1 << 63) - 1
+"""What stores count to; the API's numbers go further."""
 TAIL_LINES = 100
 FOLLOWERS = 16
 """Logs that are followed at once; each holds a file open and reads it five times a second."""
@@ -74,7 +76,7 @@ class Journal(AdminBase):
             await not_found(context, where, name, error.known)
 
     async def _events(self, wanted: Callable[[Document], bool], after: int = 0) -> list[pb.Event]:
-        events = await asyncio.to_thread(self._store.events, after, EVENT_LIMIT)
+        events = await asyncio.to_thread(self._store.events, min(after, MOST_SEQUENCE), EVENT_LIMIT)
         return [messages.event_message(sequence, event) for sequence, event in events if wanted(event)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from orchestrator.core.quote import quoted
 from orchestrator.core.request import RequestState
 from orchestrator.frontend.admin import messages
 from orchestrator.frontend.admin.base import AdminBase
@@ -31,7 +32,9 @@ class Requests(AdminBase):
     async def ListRequests(self, request: pb.ListRequestsRequest, context: Context) -> pb.RequestList:
         states = [str(state) for state in RequestState]
         if request.state and request.state not in states:
-            await invalid(context, "state", f"there is no state {request.state!r}; use one of: {', '.join(states)}")
+            await invalid(
+                context, "state", f"there is no state {quoted(request.state)}; use one of: {', '.join(states)}"
+            )
         limit = request.limit or LIST_LIMIT
         records = [r for r in self._dispatcher.requests() if request.state in ("", str(r.state))][-limit:]
         items = [messages.request_info(record, self._info.id) for record in records]
@@ -74,9 +77,10 @@ class Requests(AdminBase):
         if request.local:
             return pb.ClusterIntegrity(ok=ledger == "ok", ledger=ledger)
         local = pb.ClusterIntegrityRequest(local=True)
+        endpoints = await asyncio.to_thread(self._store.list, "endpoint")
         (found, silent), workers = await asyncio.gather(
             self._siblings.ask(context, lambda stub, s, m: stub.CheckIntegrity(local, timeout=s, metadata=m)),
-            check_workers(await asyncio.to_thread(self._store.list, "endpoint")),
+            check_workers(endpoints),
         )
         faults = [f"{name}: {reply.ledger}" for name, reply in found.items() if not reply.ok]
         faults += [f"{name}: no answer" for name in silent]
