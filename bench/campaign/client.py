@@ -29,6 +29,7 @@ class Outcome:
     refused_s: float = math.nan
     ttft_s: float = math.nan
     tpot_s: float = math.nan
+    ended_s: float = math.nan
     tokens: int = 0
     whole: bool = False
     retry_after: str = ""
@@ -75,6 +76,7 @@ async def ask(url: str, request: bytes, due_s: float) -> Outcome:
     except (OSError, EOFError) as error:
         outcome.error = f"{type(error).__name__}: {error}"
     finally:
+        outcome.ended_s = time.monotonic() - due_s
         if writer is not None:
             writer.transport.abort()
     return outcome

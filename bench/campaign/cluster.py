@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ from pd.v1 import admin_pb2, admin_pb2_grpc
 PDCTL = str(Path(sys.executable).with_name("pdctl"))
 USED = ("kv_used_blocks", "leased_blocks", "reserved_blocks", "running", "waiting")
 POLL_S = 0.05
+KEEP = "TANDEM_KEEP_LOGS"
+"""Environment variable: the directory to which the logs of a cluster are copied at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def cluster(spec: str, *, start_s: float = 300.0) -> Iterator[Cluster]:
         finally:
             store.close()
             down = subprocess.run([PDCTL, "down", "--run-dir", str(run_dir)], capture_output=True, text=True)
+        if KEEP in os.environ:
+            shutil.copytree(run_dir / "logs", os.environ[KEEP], dirs_exist_ok=True)
         left = processes(str(run_dir))
         if down.returncode or left:
             raise RuntimeError(f"pdctl down: {down.stderr}; left: {left}")

@@ -31,12 +31,13 @@ class Footprint:
         return {name: more for name, more in pairs.items() if more > 0}
 
 
-def footprints(cluster: Cluster) -> dict[str, Footprint]:
-    """Front doors, worker engines and hosts, by name. With several front doors their tasks are not counted."""
+def footprints(cluster: Cluster, *, engines: bool = True) -> dict[str, Footprint]:
+    """Front doors, hosts and, if wanted, worker engines, by name. With several front doors their tasks are not counted."""
     doors = {name: doc["pid"] for name, doc in cluster.store.list("frontdoor").items()}
     found = {name: _of(pid, _door_tasks(cluster.url) if len(doors) == 1 else 0) for name, pid in doors.items()}
     for name, doc in cluster.store.list("endpoint").items():
-        found[name] = _of(doc["pid"], _worker_tasks(doc["address"]))
+        if engines:
+            found[name] = _of(doc["pid"], _worker_tasks(doc["address"]))
         found[f"host of {name}"] = _of(doc["host_pid"], 0)
     return found
 

@@ -12,6 +12,7 @@ import asyncio
 import bisect
 import contextlib
 import json
+import logging
 import math
 import os
 import random
@@ -42,7 +43,10 @@ PAUSE_S = 1.5
 SLACK_S = 0.1
 """A client's last token before a strike may be this old."""
 REPLACED_S = 180.0
+LONG_S = 8.0
+"""Longer silences are named; a hung front door is replaced after 5 s."""
 CONTINUE_S = 15.0
+log = logging.getLogger(__name__)
 Plan = list[tuple[str, signal.Signals]]
 
 
@@ -106,6 +110,7 @@ async def strike_all(target: Cluster, crowd: Crowd, seed: int, left: Plan) -> li
             crowd.check()
             one = Strike(victim, number, time.monotonic())
             os.kill(victim.pid, number)
+            log.info("%s %s %s (%d)", number.name, victim.kind, victim.name, victim.pid)
             coming.append(group.create_task(replaced(target, one)))
     return [task.result() for task in coming]
 
@@ -150,6 +155,12 @@ def report(bench: Bench, strikes: list[Strike], crowd: Crowd) -> None:
             if values:
                 row |= {f"{field}_p50": float(np.median(values)), f"{field}_p99": float(np.percentile(values, 99))}
         bench.figure(signal=name, kind=kind, strikes=len(members), **row)
+    first_s = strikes[0].at_s
+    bench.notes += [
+        f"silence of {one.silence_s:.1f} s after {one.signal.name} of {one.victim.kind} {one.victim.name} at {one.at_s - first_s:.1f} s"
+        for one in strikes
+        if one.silence_s > LONG_S
+    ]
     tally = crowd.tally
     bench.note(
         f"{tally.completed} answers, {tally.chunks} chunks; {tally.broken} connections broken, {tally.refused} refusals"
@@ -167,4 +178,5 @@ def measure(bench: Bench) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run("campaign.kills", measure, __doc__)

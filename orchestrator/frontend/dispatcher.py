@@ -27,7 +27,8 @@ from orchestrator.observability import Metrics, Phase
 from orchestrator.observability.logs import about
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
-from orchestrator.routing.patience import Patience
+from orchestrator.routing.congestion import Congestion
+from orchestrator.routing.patience import HEADROOM, Patience
 from orchestrator.routing.router import Report, Router
 from pd.v1 import worker_pb2 as pb
 
@@ -61,6 +62,7 @@ class Dispatcher:
         max_concurrent: int,
         max_queue: int,
         timeout_s: float,
+        refuse_late: bool = True,
         record: DecisionLog | None = None,
     ) -> None:
         self.model = model
@@ -82,7 +84,9 @@ class Dispatcher:
         self._attempts = Attempts(router, self.workers, metrics, self.gates)
         self.tiers: Mapping[str, Tier] = {}
         """Tiers by name; whoever follows the spec may replace them."""
+        self._refuse_late = refuse_late
         self._patience = Patience()
+        self._congestion = Congestion(router)
         self._budget = RetryBudget()
 
     @property
@@ -125,7 +129,12 @@ class Dispatcher:
             raise ServiceError(Cause.INVALID, f"the prompt has {length} tokens; send 1 to {limit - 1}")
         if not self.ready:
             raise ServiceError(Cause.NO_CAPACITY, "no worker is ready; look at `pdctl get workers`", 1.0)
-        self._check_patience(submission)
+        tier = self.tiers.get(submission.tier)
+        if tier is not None:
+            submission.ttft_slo_s = submission.ttft_slo_s or tier.ttft_ms / 1000
+            submission.tpot_slo_s = submission.tpot_slo_s or tier.tpot_ms / 1000
+        if self._refuse_late:
+            self._check_patience(submission)
         if len(self._queue) >= self._max_queue:
             raise ServiceError(
                 Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
@@ -135,22 +144,32 @@ class Dispatcher:
         self._queue.append(flight)
         flight.record.begin("queue")
         self._budget.request()
-        self._patience.arrived(flight.view.arrival_s)
+        self._patience.arrived(flight.view.prompt_tokens, flight.view.arrival_s)
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
         return flight
 
     def _check_patience(self, submission: Submission) -> None:
-        """Refuse at once what would not get its first token in time, so that those that are let in do."""
-        tier = self.tiers.get(submission.tier)
-        slo_s = submission.ttft_slo_s if tier is None else submission.ttft_slo_s or tier.ttft_ms / 1000
-        wait_s = self._patience.wait_s()
-        if slo_s is not None and wait_s > slo_s:
+        """Refuse at once what would not get its first token, or those after it, in time, so that those that are let in do."""
+        slo_s = submission.ttft_slo_s
+        wait_s = self._patience.wait_s(len(submission.tokens))
+        if slo_s is not None and wait_s > HEADROOM * slo_s:
             raise ServiceError(
                 Cause.OVERLOADED,
                 f"the first token would come after about {wait_s:.1f} s, and {submission.tier} promises {slo_s:g} s; "
                 "try again later, or choose a tier with a longer TTFT",
-                wait_s - slo_s,
+                wait_s - HEADROOM * slo_s,
+            )
+        goal_s = submission.tpot_slo_s
+        if goal_s is None:
+            return
+        tpot_s = self._congestion.excess_s(goal_s, len(self._queue), time.monotonic())
+        if tpot_s:
+            raise ServiceError(
+                Cause.OVERLOADED,
+                f"a token would take about {1e3 * tpot_s:.0f} ms, and {submission.tier} promises {1e3 * goal_s:g} ms; "
+                "try again later, or choose a tier with a longer TPOT",
+                1.0,
             )
 
     def cancel(self, request_id: str) -> bool:
@@ -242,6 +261,7 @@ class Dispatcher:
             return
         self.router.forget_cache(link.name)
         self.gates.shut(link.name)
+        self._congestion.gone(link.name)
         self.metrics.worker_gone(link.name)
         if why.startswith("hung"):
             self.metrics.workers.hung(link.name)
@@ -313,7 +333,7 @@ class Dispatcher:
         record.cached_tokens = flight.cached_tokens
         if record.ttft_s is None and delta is not None and delta.tokens:
             record.ttft_s = record.elapsed_s()
-            self._patience.served(time.monotonic())
+            self._patience.served(flight.view.prompt_tokens, time.monotonic())
         if record.state is RequestState.PREFILLING and delta is not None:
             record.end("prefill")
             if record.co_located and delta.finish is None:
@@ -363,6 +383,7 @@ class Dispatcher:
                 step_time_s=status.step_time_s,
             ),
         )
+        self._congestion.heard(link.name, time.monotonic(), status.running, status.waiting, status.generated_tokens)
         self.metrics.worker(link.name, status)
         if status.keys_listed:
             self._reconcile(link, status.keys)
@@ -425,7 +446,7 @@ class Dispatcher:
             if timer is not None:
                 timer.cancel()
         if flight.record.ttft_s is None:
-            self._patience.left()
+            self._patience.left(flight.view.prompt_tokens)
         del self._flights[flight.request_id]
         flight.record.close(state)
         self._history.append(flight.record)
