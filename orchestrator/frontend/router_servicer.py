@@ -25,6 +25,8 @@ from pd.v1 import routing_pb2_grpc, worker_pb2
 
 _API = "grpc"
 _OPERATION = "text_completion"
+# To write this many log-probabilities takes long enough that every stream would feel it.
+_THREAD_FROM_TOKENS = 512
 
 
 class RouteApi(Protocol):
@@ -87,7 +89,11 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
                 async for piece in pieces:
                     if piece.finish is not None:
                         outcome, reason = Outcome.COMPLETED, "stop_string" if assembler.stopped else "done"
-                    yield _reply(submission.request_id, len(submission.tokens), piece, assembler)
+                    told = (submission.request_id, len(submission.tokens), piece, assembler)
+                    if piece.first_index == 0 and len(assembler.prompt_logprobs) > _THREAD_FROM_TOKENS:
+                        yield await asyncio.to_thread(_reply, *told)
+                    else:
+                        yield _reply(*told)
         except (asyncio.CancelledError, GeneratorExit):
             if outcome is not Outcome.COMPLETED:
                 outcome, reason = Outcome.CANCELLED, "client_gone"

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from openai import APIError, APIStatusError, AsyncOpenAI, BadRequestError
+from openai import APIError, APIStatusError, AsyncOpenAI, BadRequestError, InternalServerError
 
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.service import Cause, Delta, Logprob, Running, ServiceError, Sink, Submission
@@ -192,6 +192,35 @@ async def test_prompt_logprobs_of_a_chat(
     found = answer.model_extra["prompt_logprobs"]
     assert found[0] is None and [list(entry) for entry in found[1:]] == [[str(t)] for t in tokens[1:]]
     assert service.submissions[0].request_id == answer.id.removeprefix("chatcmpl-")
+
+
+async def test_many_prompt_logprobs(
+    client: AsyncOpenAI, service: ScriptedService, script: Script, metrics: Metrics
+) -> None:
+    def deltas_of(submission: Submission) -> list[Delta]:
+        deltas = script("one")
+        found = tuple(Logprob(-1.0, tuple((i, -float(i)) for i in range(1, 21))) for _ in submission.tokens[1:])
+        deltas[0].prompt_logprobs = found if submission.sampling.prompt_logprobs is not None else ()
+        return deltas
+
+    service.deltas_of = deltas_of
+    answer = await client.completions.create(
+        model="tiny", prompt=[[300] * 100] * 4, n=2, extra_body={"prompt_logprobs": 20}
+    )
+    assert [len(choice.model_extra["prompt_logprobs"]) for choice in answer.choices] == [100] * 8
+    assert all(len(entry) == 21 for choice in answer.choices for entry in choice.model_extra["prompt_logprobs"][1:])
+    await until(lambda: b'pd_active_requests{api="completions"} 0.0' in metrics.render())
+
+
+async def test_too_few_prompt_logprobs_are_an_error_of_the_server(
+    client: AsyncOpenAI, service: ScriptedService, script: Script
+) -> None:
+    service.deltas = scored(script("one"), [5] * 90)
+    for prompts in (1, 8):  # few are written at once, many in a thread
+        with pytest.raises(InternalServerError):
+            await client.completions.create(
+                model="tiny", prompt=[[5] * 100] * prompts, extra_body={"prompt_logprobs": 2}
+            )
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,25 @@ class Choice:
             self.group.put(self, item)
 
 
+_THREAD_FROM_ENTRIES = 2048
+
+
+def _entries(choice: Choice) -> int:
+    """Log-probabilities of prompt tokens."""
+    found = choice.assembler.prompt_logprobs
+    return len(found) * (1 + len(found[0].top)) if found else 0
+
+
+def _answer(stream: Stream, made: asyncio.Future[Response]) -> None:
+    error = made.exception()
+    if error is None:
+        stream.answer(made.result())
+        return
+    request_id = stream.request.id
+    _log.error("request %s failed in its answer", request_id, exc_info=error, extra={"request_id": request_id})
+    stream.answer(internal_error(request_id).response())
+
+
 Complete = Callable[[Sequence[Choice], dict[str, Any]], dict[str, Any]]
 """Makes the body of a whole answer of finished choices and their usage."""
 
@@ -104,9 +123,19 @@ class Group:
         choice.texts.append(piece.text)
         choice.tokens += piece.text_tokens
         if self._done:
-            body = self._complete(self._choices, self._usage())
+            self._tell(self._complete, self._usage())
+
+    def _tell(self, complete: Complete, usage: dict[str, Any]) -> None:
+        """Answer whole; a body of many log-probabilities is made in a thread, since every stream would wait for it."""
+        choices, stream = self._choices, self._stream
+        if sum(_entries(choice) for choice in choices) < _THREAD_FROM_ENTRIES:
+            response = Response.json(complete(choices, usage))
             self._close()
-            self._stream.answer(Response.json(body))
+            stream.answer(response)
+            return
+        self._close()
+        made = asyncio.get_running_loop().run_in_executor(None, lambda: Response.json(complete(choices, usage)))
+        made.add_done_callback(lambda done: _answer(stream, done))
 
     def _write(self, choice: Choice, piece: Piece) -> None:
         data = choice.renderer.chunk(piece, not choice.begun)
