@@ -30,13 +30,13 @@ apiVersion: pd/v1
 kind: Cluster
 metadata: {name: vanish}
 spec:
-  tiers:
-    - {name: patient, ttftMs: 600000, tpotMs: 60000}
   frontDoor: {httpPort: 0, grpcPort: 0}
 """
 CLIENTS, ROUND, AT_ONCE = 1000, 100, 16
 SHARE = 0.2
 LIFE_S = 1.5
+PATIENT_MS = 600_000.0
+"""Goals that nobody is refused for."""
 PROMPT_TOKENS, LONG_TOKENS, OUTPUT_TOKENS = 120, 800, 200
 SETTLED_S = 15.0
 FLAT = 0.02
@@ -100,7 +100,8 @@ class Vanishing:
 
     async def _by_http(self, name: str, request: dict[str, object], life_s: float | None, abrupt: bool) -> None:
         reader, writer = await connect(self._target.url)
-        writer.write(encode(self._target.url, request, {"X-Request-Id": name}))
+        goals = {"x-slo-ttft-ms": f"{PATIENT_MS:g}", "x-slo-tpot-ms": f"{PATIENT_MS:g}"}
+        writer.write(encode(self._target.url, request, {"X-Request-Id": name, **goals}))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(life_s):
                 data = b""
@@ -117,6 +118,7 @@ class Vanishing:
             request_id=name,
             token_ids=routing_pb2.TokenIds(ids=prompt),
             sampling=worker_pb2.SamplingParameters(max_tokens=OUTPUT_TOKENS, ignore_eos=True),
+            slo=routing_pb2.ServiceLevel(ttft_ms=PATIENT_MS, tpot_ms=PATIENT_MS),
         )
         call = routing_pb2_grpc.RouterStub(self._channel).Generate(request)
         with contextlib.suppress(TimeoutError):
