@@ -96,6 +96,7 @@ def build_dispatcher(
         max_concurrent=front_door.max_concurrent,
         max_queue=front_door.max_queue,
         timeout_s=front_door.request_timeout_s,
+        refuse_late=front_door.refuse_late,
         record=record,
     )
 

@@ -1,40 +1,51 @@
-"""How long a request that arrives now would wait for its first token, from how fast first tokens have been coming."""
+"""How long a request that arrives now would wait for its first token, from how fast prompts have been dealt with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-WEIGHT = 0.1
+MEMORY = 0.95
+"""Weight of the past at each first token: about the last twenty count."""
+
+HEADROOM = 0.8
+"""Share of a goal that may be waited for: the forecast errs, and a request that is let in shall keep its goal."""
 
 
 @dataclass(slots=True)
 class Patience:
-    """Counts requests that wait for a first token, in a queue or in a prefill.
+    """Counts prompt tokens whose request waits for its first token, in a queue or in a prefill.
 
-    The pace is the mean time between first tokens while somebody waited, so an idle cluster is not taken for a slow one.
+    The pace is the time per prompt token while somebody waited, so an idle cluster is not taken for a slow one.
     Times are those of one monotonic clock, handed in.
     """
 
     waiting: int = 0
-    _pace_s: float = 0.0
+    _waiting_tokens: int = 0
+    _served_tokens: float = 0.0
+    _busy_s: float = 0.0
     _last_s: float = 0.0
 
-    def arrived(self, now_s: float) -> None:
-        """A request begins to wait."""
+    def arrived(self, tokens: int, now_s: float) -> None:
+        """A request with a prompt of `tokens` begins to wait."""
         if not self.waiting:
             self._last_s = now_s
         self.waiting += 1
+        self._waiting_tokens += tokens
 
-    def served(self, now_s: float) -> None:
+    def served(self, tokens: int, now_s: float) -> None:
         """One of them got its first token."""
-        gap_s, self._last_s = now_s - self._last_s, now_s
-        self._pace_s = gap_s if not self._pace_s else self._pace_s + WEIGHT * (gap_s - self._pace_s)
-        self.waiting -= 1
+        self._busy_s = MEMORY * self._busy_s + now_s - self._last_s
+        self._served_tokens = MEMORY * self._served_tokens + tokens
+        self._last_s = now_s
+        self.left(tokens)
 
-    def left(self) -> None:
+    def left(self, tokens: int) -> None:
         """One of them gave up."""
         self.waiting -= 1
+        self._waiting_tokens -= tokens
 
-    def wait_s(self) -> float:
-        """Time to the first token of a request that arrives now."""
-        return (self.waiting + 1) * self._pace_s if self.waiting else 0.0
+    def wait_s(self, tokens: int) -> float:
+        """Time to the first token of a request with a prompt of `tokens` that arrives now; 0 where nobody waits."""
+        if not self.waiting or not self._served_tokens:
+            return 0.0
+        return (self._waiting_tokens + tokens) * self._busy_s / self._served_tokens

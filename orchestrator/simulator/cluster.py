@@ -59,6 +59,7 @@ class SimulatedCluster:
             lease_s=spec.transport.lease_s,
             hop_s=spec.simulation.hop_ms / 1e3,
             beat_s=max(0.001, spec.simulation.heartbeat_ms / 1e3),
+            refuse_late=door.refuse_late,
         )
         self.front_door = FrontDoor(
             self.router,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import partial
 from orchestrator.core.cluster import Role
 from orchestrator.core.request import RequestState, advance
 from orchestrator.policies.admission.base import AdmissionPolicy
+from orchestrator.routing.patience import HEADROOM, Patience
 from orchestrator.routing.router import Router
 from orchestrator.simulator.attempts import Attempts
 from orchestrator.simulator.decisions import Decisions
@@ -28,7 +30,8 @@ ATTEMPTS = 16
 class Limits:
     """What bounds a front door.
 
-    `hop_s` is what it takes a request to get through it to a worker; `beat_s` is how often what waits is tried again.
+    With `refuse_late` a request is refused whose first token would come later than its TTFT goal. `hop_s` is what it takes a
+    request to get through it to a worker; `beat_s` is how often what waits is tried again.
     """
 
     max_concurrent: int
@@ -37,6 +40,7 @@ class Limits:
     lease_s: float
     hop_s: float
     beat_s: float
+    refuse_late: bool = False
 
 
 class FrontDoor:
@@ -63,6 +67,7 @@ class FrontDoor:
         self._queue: deque[Job] = deque()
         self._timeouts: deque[Job] = deque()
         self._retrying = False
+        self._patience = Patience()
         self._attempts = Attempts(router, roster, network, decisions, limits.lease_s, self.retry)
 
     @property
@@ -85,10 +90,14 @@ class FrontDoor:
 
     def _arrive(self, job: Job, jobs: Iterator[Job], now_s: float) -> Events:
         following = self._next(jobs)
-        if len(self._queue) >= self._limits.max_queue:
-            job.error = "429: the queue is full"
-            self._over(job, RequestState.FAILED, now_s)
+        wait_s = self._patience.wait_s(job.view.prompt_tokens)
+        if self._limits.refuse_late and wait_s > HEADROOM * (job.view.ttft_slo_s or math.inf):
+            self._refuse(job, f"429: the first token would come after {wait_s:.1f} s", now_s)
             return following
+        if len(self._queue) >= self._limits.max_queue:
+            self._refuse(job, "429: the queue is full", now_s)
+            return following
+        self._patience.arrived(job.view.prompt_tokens, now_s)
         self.active[job] = None
         self._queue.append(job)
         events = [*following, *self.pump(now_s)]
@@ -96,6 +105,12 @@ class FrontDoor:
             events.append((now_s + self._limits.timeout_s, self._time_out))
         self._timeouts.append(job)
         return events
+
+    def _refuse(self, job: Job, why: str, now_s: float) -> None:
+        job.error = why
+        job.state = advance(job.state, RequestState.FAILED)
+        job.end_s = now_s
+        self.over.append(job)
 
     def _time_out(self, now_s: float) -> Events:
         """Requests time out in the order in which they came, so one event serves all."""
@@ -167,6 +182,8 @@ class FrontDoor:
         """See Owner."""
         if job.emitted:
             worker.meter.steps.pause(job.view.tier, now_s - job.last_token_s)
+        if job.first_token_s is None:
+            self._patience.served(job.view.prompt_tokens, now_s)
         job.emit(1, now_s)
         if job.emitted == job.output_tokens:
             return [*worker.release(job, now_s), *self.finished(job, worker, now_s)]
@@ -223,6 +240,8 @@ class FrontDoor:
     def _over(self, job: Job, state: RequestState, now_s: float) -> None:
         job.state = advance(job.state, state)
         job.end_s = now_s
+        if job.first_token_s is None:
+            self._patience.left(job.view.prompt_tokens)
         self.active.pop(job, None)
         if state is RequestState.FAILED and job in self._queue:
             self._queue.remove(job)

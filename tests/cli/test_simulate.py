@@ -12,7 +12,7 @@ from tests.cli.conftest import Pdctl
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-SMALL = "simulate --trace synthetic:poisson --requests 40 --rate 4 --seed 1"
+SMALL = "simulate --trace synthetic:poisson --requests 40 --rate 4 --seed 1 --set frontDoor.refuseLate=false"
 
 
 def h100(**simulation: object) -> str:

@@ -62,20 +62,21 @@ def test_retries_are_a_share_of_requests():
 def test_the_wait_follows_the_queue_and_the_pace():
     patience = Patience()
     for _ in range(50):
-        patience.arrived(0.0)
+        patience.arrived(100, 0.0)
     for i in range(40):
-        patience.served(0.1 * (i + 1))
+        patience.served(100, 0.1 * (i + 1))
     assert patience.waiting == 10
-    assert abs(patience.wait_s() - 1.1) < 1e-6
+    assert abs(patience.wait_s(100) - 1.1) < 1e-6
+    assert abs(patience.wait_s(1000) - 2.0) < 1e-6, "a long prompt waits for itself too"
     for _ in range(10):
-        patience.left()
-    assert patience.wait_s() == 0.0
+        patience.left(100)
+    assert patience.wait_s(100) == 0.0
 
 
 def test_an_idle_cluster_is_not_a_slow_one():
     patience = Patience()
     for i in range(20):
-        patience.arrived(100.0 * i)
-        patience.served(100.0 * i + 0.02)
-    patience.arrived(1e5)
-    assert patience.wait_s() < 0.05
+        patience.arrived(100, 100.0 * i)
+        patience.served(100, 100.0 * i + 0.02)
+    patience.arrived(100, 1e5)
+    assert patience.wait_s(100) < 0.05

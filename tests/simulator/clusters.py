@@ -48,7 +48,7 @@ def cluster(
         policies=Policies(
             routing=PolicyChoice(routing), multiplexing=PolicyChoice("chunked", {"budget_tokens": budget})
         ),
-        front_door=FrontDoor(max_concurrent=1_000_000, max_queue=1_000_000, request_timeout_s=86400),
+        front_door=FrontDoor(max_concurrent=1_000_000, max_queue=1_000_000, refuse_late=False, request_timeout_s=86400),
         simulation=Simulation(**{"model": "llama-3.1-8b", "hardware": "h100", **IDEAL, **(simulation or {})}),
     )
     return replace(Cluster(), spec=spec)

@@ -55,6 +55,9 @@ class FrontDoor:
     processes: int = setting("front door processes that share the ports", 1, minimum=1, maximum=256)
     max_concurrent: int = setting("requests in progress per process; more wait", 256, minimum=1, maximum=1_000_000)
     max_queue: int = setting("requests that wait per process; more get 429", 512, minimum=0, maximum=1_000_000)
+    refuse_late: bool = setting(
+        "refuse at once, with 429, a request whose first token would come later than its TTFT goal", True
+    )
     max_body_bytes: int = setting("largest HTTP body", 4 << 20, minimum=1024, maximum=1 << 30)
     request_timeout_s: float = setting(
         "a request that takes longer fails, in seconds", 600.0, minimum=0.1, maximum=86400
