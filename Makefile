@@ -40,7 +40,7 @@ proto: $(STAMP)  ## regenerate proto/pd/v1 from the .proto files
 	@$(BIN)/python proto/generate.py
 
 bench: $(STAMP)  ## run every benchmark once, quickly
-	@set -e; for file in bench/*.py bench/papers/*.py bench/frontdoor; do name=$$(echo $${file%.py} | tr / .); case $$name in *.__init__|bench.harness) ;; *) $(BIN)/python -m $$name --quick;; esac; done
+	@set -e; for file in bench/*.py bench/papers/*.py bench/frontdoor bench/campaign/kills.py bench/campaign/vanish.py bench/campaign/overload.py bench/campaign/soak.py bench/campaign/rolling.py; do name=$$(echo $${file%.py} | tr / .); case $$name in *.__init__|bench.harness) ;; *) $(BIN)/python -m $$name --quick;; esac; done
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
