@@ -1,5 +1,7 @@
 """A client made from reflection alone calls Generate and Route."""
 
+import re
+
 import grpc
 import pytest
 from google.protobuf import descriptor_pool, message_factory
@@ -33,6 +35,24 @@ def test_generate(reflected):
     assert replies[-1].finish_reason == "stop"
     indices = [reply.first_index for reply in replies]
     assert indices == sorted(indices)
+
+
+def test_a_form_of_the_output(reflected):
+    replies = list(reflected("Generate", prompt="count", sampling={"regex": "[a-f]{3}[0-9]{2}", "max_tokens": 20}))
+    assert re.fullmatch("[a-f]{3}[0-9]{2}", "".join(reply.text for reply in replies))
+    with pytest.raises(grpc.RpcError) as error:
+        list(reflected("Generate", prompt="count", sampling={"json_schema": '{"type":"nope"}'}))
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "nope" in error.value.details()
+
+
+def test_prompt_logprobs(reflected):
+    tokens = [5, 6, 7, 8, 9]
+    sampling = {"prompt_logprobs": 2, "max_tokens": 4}
+    first, *others = reflected("Generate", token_ids={"ids": tokens}, sampling=sampling)
+    assert len(first.prompt_logprobs) == len(tokens) - 1
+    assert all(len(entry.top_ids) == 2 and entry.logprob <= entry.top_logprobs[0] for entry in first.prompt_logprobs)
+    assert not any(reply.prompt_logprobs for reply in others)
 
 
 def test_route_and_release(reflected):
