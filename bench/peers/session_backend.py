@@ -161,7 +161,6 @@ class Worker:
                 asyncio.get_running_loop().call_later(self._setting.prefill_s, self._prefilled, key, body)
             case "reserve":
                 session.keys[key] = wire_key
-                self._send(front_door, pb.FromWorker(reserved=pb.Reserved(key=wire_key)))
             case "attach":
                 asyncio.get_running_loop().call_later(PULL_S, self._pulled, key, body, received_s)
             case "release" | "cancel":

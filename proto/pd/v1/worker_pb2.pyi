@@ -281,7 +281,7 @@ Global___Submit: _TypeAlias = Submit  # noqa: Y015
 
 @_typing.final
 class Reserve(_message.Message):
-    """Blocks on the decode side, taken before prefill ends."""
+    """Blocks on the decode side, taken before prefill ends. No answer means that they are held; Refused that they are not."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -359,7 +359,6 @@ class FromWorker(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
-    RESERVED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     PULLED_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
@@ -368,8 +367,6 @@ class FromWorker(_message.Message):
     PULSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def step(self) -> Global___Step: ...
-    @_builtins.property
-    def reserved(self) -> Global___Reserved: ...
     @_builtins.property
     def refused(self) -> Global___Refused: ...
     @_builtins.property
@@ -386,7 +383,6 @@ class FromWorker(_message.Message):
         self,
         *,
         step: Global___Step | None = ...,
-        reserved: Global___Reserved | None = ...,
         refused: Global___Refused | None = ...,
         pulled: Global___Pulled | None = ...,
         status: Global___WorkerStatus | None = ...,
@@ -394,11 +390,11 @@ class FromWorker(_message.Message):
         welcome: Global___WorkerDescription | None = ...,
         pulse: Global___Pulse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "reserved", b"reserved", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "kind", b"kind", "pulled", b"pulled", "pulse", b"pulse", "refused", b"refused", "status", b"status", "step", b"step", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["step", "reserved", "refused", "pulled", "status", "cache", "welcome", "pulse"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["step", "refused", "pulled", "status", "cache", "welcome", "pulse"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -531,26 +527,6 @@ class TokenLogprobs(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TokenLogprobs: _TypeAlias = TokenLogprobs  # noqa: Y015
-
-@_typing.final
-class Reserved(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KEY_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def key(self) -> Global___Key: ...
-    def __init__(
-        self,
-        *,
-        key: Global___Key | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Reserved: _TypeAlias = Reserved  # noqa: Y015
 
 @_typing.final
 class Refused(_message.Message):
