@@ -15,6 +15,8 @@ def read_object(request: Request) -> dict[str, Any]:
     """The JSON object in the body; raises ApiError 400 or 415."""
     if request.headers.raw.get(b"content-type") != b"application/json":
         _check_type(request)
+    if request.headers.raw.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise ApiError(415, "The body is compressed: send it as it is, without Content-Encoding.", "content_encoding")
     try:
         body = orjson.loads(request.body)
     except ValueError:

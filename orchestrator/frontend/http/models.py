@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from orchestrator.core.quote import MOST_QUOTED_CHARS
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.fields import describe
 from orchestrator.frontend.http.server import Request, Response
@@ -56,7 +57,7 @@ def check_model(body: Mapping[str, Any], model: ModelInfo) -> None:
 
 
 def _not_found(name: str, model: ModelInfo) -> ApiError:
-    name = name[:200]
+    name = name[:MOST_QUOTED_CHARS]
     near = "did you mean" if difflib.get_close_matches(name, [model.name]) else "use"
     return ApiError(404, f"There is no model {name!r} here: {near} {model.name!r}.", "model_not_found", "model")
 

@@ -9,7 +9,7 @@ from orchestrator.frontend.http.server.error import ApiError
 from orchestrator.frontend.http.server.request import Caller, Handler, Request
 
 NOT_FOUND = "There is no {path}: see /v1/models, /v1/chat/completions and /v1/completions."
-_SHOWN_CHARS = 200
+_SHOWN_CHARS = 100
 
 
 class App:
@@ -72,7 +72,7 @@ class App:
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             allowed = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
-            message = f"{request.method} is not allowed on {request.path}: use {allowed}."
+            message = f"{request.method} is not allowed on {request.path[:_SHOWN_CHARS]}: use {allowed}."
             raise ApiError(405, message, "method_not_allowed", headers={"Allow": allowed})
         return handler
 
