@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 from openai import APIStatusError, AsyncOpenAI, BadRequestError
 
@@ -89,6 +90,27 @@ async def test_stream(client: AsyncOpenAI, service: ScriptedService, script: Scr
     assert (completed.status, completed.output_text, completed.id) == ("completed", SAID, created.id)
     assert completed.usage.output_tokens > 3
     assert len({e.item_id for e in events if hasattr(e, "item_id")}) == 1
+
+
+async def test_every_delta_has_the_same_form(
+    url: str, service: ScriptedService, script: Script, knowing: AsyncOpenAI
+) -> None:
+    """Of a plain answer, and of one that may call and is read for calls."""
+    service.deltas = script(SAID)
+    deltas = []
+    for base, tools in ((url + "/v1/", []), (str(knowing.base_url), TOOLS)):
+        body = {"model": "tiny", "input": "hi", "stream": True, "tools": tools}
+        async with aiohttp.ClientSession() as session, session.post(base + "responses", json=body) as response:
+            events = (await response.text()).split("\n\n")
+        assert events.pop() == ""
+        parts = [event.split("\n") for event in events]
+        assert all(len(part) == 2 and part[0].startswith("event: ") for part in parts)
+        found = [json.loads(data.removeprefix("data: ")) for _, data in parts]
+        assert [part[0].removeprefix("event: ") for part in parts] == [event["type"] for event in found]
+        deltas.append([event for event in found if event["type"] == "response.output_text.delta"])
+    assert len(deltas[0]) > 3
+    for one, other in zip(*deltas, strict=True):
+        assert one | {"item_id": ""} == other | {"item_id": ""}
 
 
 async def test_the_helper_of_the_client(client: AsyncOpenAI, service: ScriptedService, script: Script) -> None:

@@ -11,8 +11,9 @@ from orchestrator.frontend.http.answer import Identity
 from orchestrator.frontend.http.responses_output import ResponseOutput, Told
 from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextToken
-from orchestrator.frontend.text.calls import CallReader
+from orchestrator.frontend.text.calls import CallReader, TextReader
 
+_DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":'
 _NEVER: dict[str, Any] = {
     "background": False,
     "max_tool_calls": None,
@@ -35,9 +36,12 @@ class ResponsesAnswer:
         self._output = ResponseOutput(identity.request_id)
         self._finish: Finish | None = None
         self._events = 0
+        self._where = b""  # of the one message that a plain answer has, without its braces
         self.frame: tuple[bytes, bytes] | None = None
 
     def chunk(self, piece: Piece, first: bool) -> bytes:
+        if self._output.speaking and piece.finish is None and self._reader.__class__ is TextReader:
+            return self._more(piece.text)
         told: list[Told] = []
         if first:
             begun = self._response("in_progress", None)
@@ -47,6 +51,17 @@ class ResponsesAnswer:
             self._finish = piece.finish
             told += self._end()
         return b"".join([self._event(*one) for one in told])
+
+    def _more(self, text: str) -> bytes:
+        """The usual event: more text of the open message, and nothing but text can come."""
+        if not text:
+            return b""
+        self._output.add(text)
+        if not self._where:
+            where = self._output.where() | {"content_index": 0}
+            self._where = orjson.dumps(where)[1:-1]
+        self._events += 1
+        return b'%b%d,%b,"delta":%b,"logprobs":[]}\n\n' % (_DELTA, self._events - 1, self._where, orjson.dumps(text))
 
     def last(self, usage: dict[str, Any]) -> bytes:
         status = self._status()

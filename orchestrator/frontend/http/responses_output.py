@@ -19,6 +19,15 @@ class ResponseOutput:
         self._parts: list[str] = []
         self._open = False
 
+    @property
+    def speaking(self) -> bool:
+        """A message is open."""
+        return self._open and self.items[-1]["type"] == "message"
+
+    def add(self, text: str) -> None:
+        """More text of the open message, whose event the caller tells."""
+        self._parts.append(text)
+
     def take(self, event: Event) -> list[Told]:
         """Add what was read from the output; returns the events of it."""
         match event:
@@ -28,7 +37,7 @@ class ResponseOutput:
                 return [*self.close(), *self._begin_call(name)]
             case CallArguments(_, arguments):
                 self._parts.append(arguments)
-                return [("function_call_arguments.delta", self._where() | {"delta": arguments})]
+                return [("function_call_arguments.delta", self.where() | {"delta": arguments})]
 
     def finish(self, complete: bool) -> list[Told]:
         """The output is over; it has at least one item. The open item of one that was cut off is incomplete."""
@@ -40,7 +49,7 @@ class ResponseOutput:
         if not self._open:
             return []
         self._open = False
-        item, where, text = self.items[-1], self._where(), "".join(self._parts)
+        item, where, text = self.items[-1], self.where(), "".join(self._parts)
         item["status"] = status
         done = ("output_item.done", {"output_index": where["output_index"], "item": item})
         if item["type"] == "function_call":
@@ -57,16 +66,16 @@ class ResponseOutput:
 
     def _say(self, text: str) -> list[Told]:
         begun = []
-        if not self._open or self.items[-1]["type"] != "message":
+        if not self.speaking:
             begun = [*self.close(), *self._begin_message()]
         self._parts.append(text)
-        delta = self._where() | {"content_index": 0, "delta": text, "logprobs": []}
+        delta = self.where() | {"content_index": 0, "delta": text, "logprobs": []}
         return [*begun, ("output_text.delta", delta)]
 
     def _begin_message(self) -> list[Told]:
         item = {"id": self._id("msg"), "type": "message", "role": "assistant", "content": []}
         added = self._begin(item)
-        return [added, ("content_part.added", self._where() | {"content_index": 0, "part": _part("")})]
+        return [added, ("content_part.added", self.where() | {"content_index": 0, "part": _part("")})]
 
     def _begin_call(self, name: str) -> list[Told]:
         call = {"type": "function_call", "call_id": self._id("call"), "name": name, "arguments": ""}
@@ -80,7 +89,8 @@ class ResponseOutput:
         # A copy, since the item goes on.
         return "output_item.added", {"output_index": len(self.items) - 1, "item": dict(item)}
 
-    def _where(self) -> dict[str, Any]:
+    def where(self) -> dict[str, Any]:
+        """The fields that name the last item."""
         return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1}
 
     def _id(self, prefix: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http.answer import DONE, Identity, event
 from orchestrator.frontend.http.server import ApiError
@@ -20,6 +22,9 @@ class ToolAnswer:
         self._include_usage = include_usage
         self._index = index
         self._called = False
+        head = orjson.dumps(identity.head("chatcmpl", "chat.completion.chunk"))[:-1]
+        self._open = b'data: %b,"choices":[{"index":%d,"delta":' % (head, index)
+        self._close = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self.frame: tuple[bytes, bytes] | None = None
 
     def chunk(self, piece: Piece, first: bool) -> bytes:
@@ -81,9 +86,8 @@ class ToolAnswer:
                 return {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None) -> bytes:
-        choice = {"index": self._index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        chunk = self._identity.head("chatcmpl", "chat.completion.chunk") | {"choices": [choice]}
-        return event(chunk | {"usage": None} if self._include_usage else chunk)
+        told = orjson.dumps(delta), orjson.dumps(finish)
+        return b'%b%b,"logprobs":null,"finish_reason":%b}]%b' % (self._open, *told, self._close)
 
     def _finish(self, finish: Finish) -> str:
         return "tool_calls" if self._called and finish is Finish.STOP else finish.value
