@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, BadRequestError
+from pydantic import BaseModel
 
 from orchestrator.core.grammar import Grammar, GrammarCompiler, GrammarKind
 from orchestrator.frontend.http.fields import Fields
@@ -28,6 +29,19 @@ async def test_json_schema(client: AsyncOpenAI, service: ScriptedService, script
     parts = [c.choices[0].delta async for c in answer] if stream else [answer.choices[0].message]
     assert json.loads("".join(part.content or "" for part in parts)) == {"a": 1}
     assert json.loads(service.submissions[0].sampling.json_schema or "") == SCHEMA
+
+
+class Point(BaseModel):
+    x: int
+
+
+async def test_models_of_pydantic(client: AsyncOpenAI, service: ScriptedService, script: Script) -> None:
+    service.deltas = script('{"x":3}')
+    chat = await client.chat.completions.parse(**ASK, response_format=Point)
+    response = await client.responses.parse(model="tiny", input="hi", text_format=Point)
+    assert chat.choices[0].message.parsed == response.output_parsed == Point(x=3)
+    schemas = [json.loads(s.sampling.json_schema or "") for s in service.submissions]
+    assert schemas[0]["required"] == ["x"] and schemas[0] == schemas[1]
 
 
 async def test_json_object(client: AsyncOpenAI, service: ScriptedService, script: Script) -> None:

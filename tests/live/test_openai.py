@@ -145,6 +145,16 @@ def test_several_streams(client):
     assert texts == [ANSWER, ANSWER]
 
 
+def test_a_client_that_leaves_several_streams(client, live):
+    more = {"ignore_eos": True}
+    chunks = client.chat.completions.create(
+        model="demo", messages=ASK, n=4, stream=True, max_tokens=2000, extra_body=more
+    )
+    assert {next(chunks).choices[0].index for _ in range(12)} == {0, 1, 2, 3}
+    chunks.close()
+    live.wait("idle", live.idle, 10)
+
+
 def test_prompt_logprobs_agree_with_the_output(client):
     """What a greedy answer's tokens had as output they have as prompt."""
     answer = client.completions.create(model="demo", prompt="count to 9", max_tokens=8, temperature=0, logprobs=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.frontend.http.choice import Choice
 from orchestrator.frontend.http.extras import Extras
-from orchestrator.frontend.http.group import Choice
 from orchestrator.frontend.http.options import Options
 from orchestrator.frontend.http.prompt_logprobs import echo, prompt_entries
 from orchestrator.frontend.text import TextModel

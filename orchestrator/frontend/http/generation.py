@@ -9,12 +9,13 @@ from typing import cast
 from orchestrator.frontend.http import headers
 from orchestrator.frontend.http.answer import ChoiceRenderer, Identity
 from orchestrator.frontend.http.body import read_object
+from orchestrator.frontend.http.choice import Choice
 from orchestrator.frontend.http.completing import Completing
 from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, RESPONSES, Endpoint, Prompt
 from orchestrator.frontend.http.errors import ApiError, as_api_error
 from orchestrator.frontend.http.expand import encode_prompts, expand
 from orchestrator.frontend.http.extras import Extras
-from orchestrator.frontend.http.group import Choice, Group
+from orchestrator.frontend.http.group import Group
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.models import check_model
 from orchestrator.frontend.http.options import Options

@@ -5,51 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import ChoiceRenderer, usage_object
+from orchestrator.frontend.http.answer import usage_object
+from orchestrator.frontend.http.choice import Choice
 from orchestrator.frontend.http.errors import ApiError, as_api_error, internal_error
 from orchestrator.frontend.http.server import Response, Stream
 from orchestrator.frontend.http.stream_sink import HEADERS
 from orchestrator.frontend.outcomes import outcome_of
-from orchestrator.frontend.service import Cause, Delta, Running, ServiceError, Submission, TokenService
-from orchestrator.frontend.text import Assembler, GenerationCancelled, Piece, TextToken
-from orchestrator.observability import Outcome, RequestMeter
+from orchestrator.frontend.service import Cause, Delta, ServiceError, TokenService
+from orchestrator.frontend.text import GenerationCancelled, Piece
+from orchestrator.observability import Outcome
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Choice:
-    """One submission of a group; a Sink. `prompt` is its prompt's index among those of the request."""
-
-    submission: Submission
-    prompt: int
-    assembler: Assembler
-    renderer: ChoiceRenderer
-    meter: RequestMeter
-    group: Group | None = None
-    running: Running | None = None
-    begun: bool = False
-    finish: Finish | None = None
-    texts: list[str] = field(default_factory=list)
-    tokens: list[TextToken] = field(default_factory=list)
-
-    def put(self, item: Delta | ServiceError) -> None:
-        """See Sink. Never raises."""
-        if self.group is not None:
-            self.group.put(self, item)
-
-
 _THREAD_FROM_ENTRIES = 2048
-
-
-def _entries(choice: Choice) -> int:
-    """Log-probabilities of prompt tokens."""
-    found = choice.assembler.prompt_logprobs
-    return len(found) * (1 + len(found[0].top)) if found else 0
 
 
 def _answer(stream: Stream, made: asyncio.Future[Response]) -> None:
@@ -128,7 +100,7 @@ class Group:
     def _tell(self, complete: Complete, usage: dict[str, Any]) -> None:
         """Answer whole; a body of many log-probabilities is made in a thread, since every stream would wait for it."""
         choices, stream = self._choices, self._stream
-        if sum(_entries(choice) for choice in choices) < _THREAD_FROM_ENTRIES:
+        if sum(choice.entries for choice in choices) < _THREAD_FROM_ENTRIES:
             response = Response.json(complete(choices, usage))
             self._close()
             stream.answer(response)
