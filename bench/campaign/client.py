@@ -93,19 +93,16 @@ async def _read(reader: asyncio.StreamReader, outcome: Outcome) -> None:
         return
     first_s = last_s = 0.0
     rest = b""
-    while data := await reader.read(65536):
-        rest += data
+    while not outcome.whole and (data := await reader.read(65536)):
         now_s = time.monotonic()
-        if events := rest.count(EVENT):
+        lines, _, rest = (rest + data).rpartition(b"\n")
+        if events := lines.count(EVENT):
             first_s, last_s = first_s or now_s, now_s
             outcome.tokens += events
-        if b'data: {"error"' in rest:
-            outcome.error = rest[rest.find(b'data: {"error"') :].decode(errors="replace")[:300]
+        if (at := lines.find(b'data: {"error"')) >= 0:
+            outcome.error = lines[at : at + 300].decode(errors="replace")
             return
-        if END in rest:
-            outcome.whole = True
-            break
-        rest = rest[rest.rfind(b"\n") + 1 :]
+        outcome.whole = END in lines
     if first_s:
         outcome.ttft_s = first_s - outcome.due_s
         outcome.tpot_s = (last_s - first_s) / max(1, outcome.tokens - 1)
