@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.campaign.cluster import Cluster, cluster
+from bench.campaign.cluster import POLL_S, Cluster, cluster
 from bench.campaign.crowd import Crowd, Silence
 from bench.campaign.victims import KINDS, Victim, victims
 from bench.harness import Bench, Check, run
@@ -82,19 +82,19 @@ async def choose(target: Cluster, rng: random.Random, left: Plan) -> tuple[Victi
         await asyncio.sleep(0.2)
 
 
-async def replaced(target: Cluster, one: Strike) -> Strike:
-    """Wait until another process does the victim's work."""
+async def replaced(one: Strike) -> Strike:
+    """Wait until another process does the victim's work. Raises TimeoutError."""
     victim = one.victim
-    if victim.kind == "worker host" and one.signal is signal.SIGSTOP:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.to_thread(target.wait, "", victim.replaced, CONTINUE_S)
-        if not victim.replaced():
+    may_stay = victim.kind == "worker host" and one.signal is signal.SIGSTOP
+    until_s = one.at_s + (CONTINUE_S if may_stay else REPLACED_S)
+    while not victim.replaced():
+        if time.monotonic() > until_s:
+            if not may_stay:
+                raise TimeoutError(f"{one.signal.name} {victim.kind} {victim.name} ({victim.pid}): not replaced")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim.pid, signal.SIGCONT)
             return one
-    else:
-        what = f"{one.signal.name} {victim.kind} {victim.name} ({victim.pid}) replaced"
-        await asyncio.to_thread(target.wait, what, victim.replaced, REPLACED_S)
+        await asyncio.sleep(POLL_S)
     one.replaced_s = time.monotonic() - one.at_s
     return one
 
@@ -111,7 +111,7 @@ async def strike_all(target: Cluster, crowd: Crowd, seed: int, left: Plan) -> li
             one = Strike(victim, number, time.monotonic())
             os.kill(victim.pid, number)
             log.info("%s %s %s (%d)", number.name, victim.kind, victim.name, victim.pid)
-            coming.append(group.create_task(replaced(target, one)))
+            coming.append(group.create_task(replaced(one)))
     return [task.result() for task in coming]
 
 
