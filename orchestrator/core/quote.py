@@ -8,8 +8,11 @@ MOST_MESSAGE_CHARS = 1200
 
 
 def quoted(text: str) -> str:
-    """`text` in quotes, control characters escaped, cut with … where it is long."""
-    return repr(cut(text, MOST_QUOTED_CHARS))
+    """`text` in quotes, control characters escaped, cut with … where it is long; an escape counts for what it takes."""
+    shown = repr(text[:MOST_QUOTED_CHARS])
+    if len(text) <= MOST_QUOTED_CHARS and len(shown) <= 2 * MOST_QUOTED_CHARS:
+        return shown
+    return f"{shown[: 2 * MOST_QUOTED_CHARS].rstrip(shown[0])}…{shown[0]}"
 
 
 def cut(text: str, most_chars: int = MOST_MESSAGE_CHARS) -> str:

@@ -76,9 +76,9 @@ def test_a_long_name_is_not_quoted(door: Door, method: str, request_: Message) -
 
 def test_a_long_model_or_path_is_not_quoted(door: Door) -> None:
     """Nor are the escapes that control characters become."""
-    body = json.dumps({"model": "\n" * 10_000, "prompt": "hi"}).encode()
+    newlines, halves = (json.dumps({"model": text * 10_000, "prompt": "hi"}).encode() for text in ("\n", "\ud800"))
     path = b"PUT /v1/models/" + b"x" * 7000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
-    for request, status in ((post("/v1/completions", body), 404), (path, 405)):
+    for request, status in ((post("/v1/completions", newlines), 404), (post("/detokenize", halves), 404), (path, 405)):
         (answer,) = talk(door.port, [request]).answers
         assert answer.status == status and len(json.loads(answer.body)["error"]["message"]) < 300, answer
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import orjson
 
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.server import Request
 
@@ -32,7 +33,7 @@ def _check_type(request: Request) -> None:
     kind = (request.headers.get("Content-Type") or "application/octet-stream").partition(";")[0].strip().lower()
     if kind not in ("application/json", "text/json"):
         raise ApiError(
-            415, f"Content type {kind[:80]!r} is not supported: send 'Content-Type: application/json'.", "content_type"
+            415, f"Content type {quoted(kind)} is not supported: send 'Content-Type: application/json'.", "content_type"
         )
 
 

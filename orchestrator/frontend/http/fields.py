@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.text import InvalidRequest
 
 _NAMES = {
@@ -60,7 +61,9 @@ class Fields:
                 field = field[:_SHOWN_CHARS]  # a client may send a name of any length, and comparing names is slow
                 near = difflib.get_close_matches(field, known, n=1, cutoff=0.6)
                 remedy = f"did you mean {near[0]!r}?" if near else f"remove it. Known here: {', '.join(sorted(known))}."
-                raise InvalidRequest(f"Unknown field {self.name(field)!r}: {remedy}", self.name(field), "unknown_field")
+                raise InvalidRequest(
+                    f"Unknown field {quoted(self.name(field))}: {remedy}", self.name(field), "unknown_field"
+                )
 
     def string(self, field: str) -> str | None:
         value = self.get(field)

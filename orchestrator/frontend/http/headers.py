@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.server import Headers
 from orchestrator.frontend.http.server.request import new_request_id, valid_request_id
 
 __all__ = ["TIER_HEADER", "new_request_id", "slo_s", "tier", "valid_request_id"]
 
-_SHOWN_CHARS = 64
 TIER_HEADER = "x-llm-d-inference-objective"
 _TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
 _TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
@@ -31,7 +31,7 @@ def tier(headers: Headers, tiers: Mapping[str, object], default: str) -> str:
         known = ", ".join(sorted({default, *tiers}))
         raise ApiError(
             400,
-            f"There is no tier {chosen[:_SHOWN_CHARS]!r}: use one of {known} in {TIER_HEADER}.",
+            f"There is no tier {quoted(chosen)}: use one of {known} in {TIER_HEADER}.",
             "unknown_tier",
             TIER_HEADER,
         )
@@ -50,7 +50,7 @@ def _goal_s(headers: Headers, names: tuple[str, ...]) -> float | None:
         if not 0 < value_ms < math.inf:
             raise ApiError(
                 400,
-                f"Header {name} is {text[:_SHOWN_CHARS]!r}: send milliseconds above 0, such as 250.",
+                f"Header {name} is {quoted(text)}: send milliseconds above 0, such as 250.",
                 "invalid_header",
                 name,
             )

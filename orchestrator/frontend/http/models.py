@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.core.quote import MOST_QUOTED_CHARS
+from orchestrator.core.quote import MOST_QUOTED_CHARS, quoted
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.fields import describe
 from orchestrator.frontend.http.server import Request, Response
@@ -57,9 +57,8 @@ def check_model(body: Mapping[str, Any], model: ModelInfo) -> None:
 
 
 def _not_found(name: str, model: ModelInfo) -> ApiError:
-    name = name[:MOST_QUOTED_CHARS]
-    near = "did you mean" if difflib.get_close_matches(name, [model.name]) else "use"
-    return ApiError(404, f"There is no model {name!r} here: {near} {model.name!r}.", "model_not_found", "model")
+    near = "did you mean" if difflib.get_close_matches(name[:MOST_QUOTED_CHARS], [model.name]) else "use"
+    return ApiError(404, f"There is no model {quoted(name)} here: {near} {model.name!r}.", "model_not_found", "model")
 
 
 def _quoted(name: str) -> str:

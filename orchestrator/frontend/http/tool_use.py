@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.http.fields import Fields, describe
 from orchestrator.frontend.http.output_form import OutputForm, json_form
 from orchestrator.frontend.http.tool_schema import calls_schema
@@ -64,7 +65,7 @@ def read_tools(fields: Fields) -> ToolUse | None:
     if named not in tools:
         known = ", ".join(tools)
         raise InvalidRequest(
-            f"'tool_choice' names {named!r} and 'tools' has {known[:200]}: correct one of them.", "tool_choice"
+            f"'tool_choice' names {quoted(named)} and 'tools' has {known[:200]}: correct one of them.", "tool_choice"
         )
     return ToolUse(ToolMode.NAMED, shown, named, json_form(schemas[named], fields.name("tools")))
 

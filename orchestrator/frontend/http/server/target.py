@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import unquote
 
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.http.server.error import ApiError
 
 
@@ -19,7 +20,7 @@ def split_target(target: bytes) -> tuple[str, str]:
         scheme, separator, rest = text.partition("://")
         if not separator or scheme.lower() not in ("http", "https"):
             raise ApiError(
-                400, f"The request target {text[:80]!r} is no path: send one such as /v1/models.", "bad_target"
+                400, f"The request target {quoted(text)} is no path: send one such as /v1/models.", "bad_target"
             )
         slash = min((i for i in (rest.find("/"), rest.find("?")) if i >= 0), default=len(rest))
         text = rest[slash:] if rest[slash : slash + 1] == "/" else "/" + rest[slash:]
