@@ -9,12 +9,14 @@ from pathlib import Path
 from threading import Lock
 
 from orchestrator.core.grammar import GrammarError
+from orchestrator.frontend.service import Cause, ServiceError
 from orchestrator.frontend.text.grammar_check import GrammarCheck
 from orchestrator.frontend.text.model import TextModel
 from orchestrator.frontend.text.problem import InvalidRequest
 
 # A grammar takes up to 0.4 s: one that is slow should not hold up every other.
 _THREADS = 2
+MAX_WAITING = 64
 
 
 class GrammarGate:
@@ -25,6 +27,7 @@ class GrammarGate:
         self._loading = Lock()
         self._check: GrammarCheck | None = None
         self._unusable: str | None = None
+        self._waiting = 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="grammar")
 
     @classmethod
@@ -33,10 +36,20 @@ class GrammarGate:
         return cls(lambda: GrammarCheck.load(model_dir, text.vocab_size, text.eos_token_ids))
 
     async def check(self, json_schema: str | None, regex: str | None, param: str) -> None:
-        """Raise InvalidRequest, with the reason, for a grammar that no worker could enforce."""
+        """Raise InvalidRequest, with the reason, for a grammar that no worker could enforce, ServiceError where too many wait."""
         if json_schema is None and regex is None:
             return
-        reason = await asyncio.get_running_loop().run_in_executor(self._threads, self._reason, json_schema, regex)
+        if self._waiting >= MAX_WAITING:
+            raise ServiceError(
+                Cause.QUEUE_FULL,
+                f"{self._waiting} grammars wait to be checked, which is the limit; try again later",
+                1.0,
+            )
+        self._waiting += 1
+        try:
+            reason = await asyncio.get_running_loop().run_in_executor(self._threads, self._reason, json_schema, regex)
+        finally:
+            self._waiting -= 1
         if reason is not None:
             raise InvalidRequest(f"{param!r}: {reason}. Correct it or remove it.", param, "invalid_grammar")
 
