@@ -20,7 +20,7 @@ import uvloop
 from bench.campaign.client import Outcome
 from bench.campaign.cluster import Cluster, cluster
 from bench.campaign.footprint import Footprint, footprints
-from bench.campaign.openloop import Mix, Slo, closed, percentile_ms, poisson
+from bench.campaign.openloop import Mix, Slo, closed, hurry, percentile_ms, poisson
 from bench.campaign.victims import victims
 from bench.harness import Bench, Check, run
 
@@ -72,6 +72,7 @@ async def sample(target: Cluster, samples: Samples) -> None:
 
 async def campaign(bench: Bench, target: Cluster, seconds: float) -> None:
     """Capacity, then the load."""
+    hurry()
     rng = random.Random(bench.seed)
     level_s = 5.0 if bench.quick else 20.0
     await closed(target.url, MIX, rng, 4, 2.0)
