@@ -7,6 +7,7 @@ between the processes and nothing would cross the wire. `sent_bytes` of the link
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEVICE = "wire0"
+_NAMES = Path("/run/netns")
+_OURS = re.compile(r"tandem(\d+)[ab]")
 UCX_TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": DEVICE}
 """Environment of a process whose NIXL must use the wire and nothing else."""
 
@@ -46,7 +49,8 @@ class Host:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Both are gone at the end, with their link. Raises NoNamespaces."""
+    """Both are gone at the end, with their link; those of a run that was killed, at the next start. Raises NoNamespaces."""
+    remove_stale()
     hosts = (Host(f"tandem{os.getpid()}a", "10.213.0.1"), Host(f"tandem{os.getpid()}b", "10.213.0.2"))
     try:
         for host in hosts:
@@ -62,8 +66,20 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield hosts
     finally:
         for host in hosts:
-            if Path("/run/netns", host.name).exists():
-                subprocess.run(["ip", "netns", "delete", host.name], check=False, capture_output=True)
+            _delete(host.name)
+
+
+def remove_stale() -> None:
+    """Delete namespaces whose maker has died before it could."""
+    for path in _NAMES.glob("tandem*"):
+        match = _OURS.fullmatch(path.name)
+        if match is not None and not Path("/proc", match[1]).exists():
+            _delete(path.name)
+
+
+def _delete(name: str) -> None:
+    if (_NAMES / name).exists():
+        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
 def _ip(*arguments: str) -> None:

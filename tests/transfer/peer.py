@@ -1,15 +1,10 @@
-"""The other side of a transfer test, as a process of its own: `python -m tests.transfer.peer KIND NAME BLOCKS SEED CHECKSUMS`.
-
-Speaks JSON lines: prints its metadata once, then answers each command on stdin with one line.
-"""
+"""The other side of a transfer test: a transport that answers commands over a pipe. Runs in a `Forked`."""
 
 from __future__ import annotations
 
-import base64
-import json
 import queue
-import sys
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 
 from tests.transfer.pools import leased, make_pool
 from workers.transfer import checksum
@@ -23,28 +18,26 @@ def zeros(pool: KvPool, blocks: Sequence[int]) -> bytes:
     return bytes(checksum.DIGEST_BYTES * len(blocks))
 
 
-def main() -> None:
-    kind, name, blocks, seed, checksums = sys.argv[1:6]
-    pool = make_pool(int(blocks), seed=int(seed))
-    transport = make_transport(kind, name, pool, checksums=checksums == "1")
-    print(json.dumps({"metadata": base64.b64encode(transport.metadata()).decode()}), flush=True)
-    for line in sys.stdin:
-        command = json.loads(line)
+def serve(pipe: Connection, kind: str, blocks: int, seed: int, checksums: bool) -> None:
+    pool = make_pool(blocks, seed=seed)
+    transport = make_transport(kind, "source", pool, checksums=checksums)
+    pipe.send_bytes(transport.metadata())
+    while True:
+        try:
+            command = pipe.recv()
+        except EOFError:
+            break
         if "generation" in command:
             block, value = command["generation"]
             pool.generations[block] = value
         if "corrupt_digests" in command:
             checksum.block_digests = zeros if command["corrupt_digests"] else block_digests
         if "read_from" in command:
-            transport.connect("other", base64.b64decode(command["read_from"]))
+            transport.connect("other", command["read_from"])
             results: queue.SimpleQueue[PullResult] = queue.SimpleQueue()
             everything = list(range(len(pool.data)))
             for _ in range(command["times"]):
                 transport.pull("other", leased(everything), everything, results.put)
-            assert results.get(timeout=20).error is None  # the others are under way
-        print("{}", flush=True)
+            assert results.get(timeout=60).error is None  # the others are under way
+        pipe.send("done")
     transport.close()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
-"""Imported in the process that quick sources are forked from."""
+"""Imported in the process that the others are forked from."""
 
 from __future__ import annotations
 
-from tests.transfer.quick_peer import load_plugin
+from tests.transfer.forked import load_plugin
 
 load_plugin()
