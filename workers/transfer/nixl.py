@@ -45,6 +45,12 @@ class NixlTransport:
     reports when nothing can write into its destination any more: at its deadline plus the agent's end, which other READs that
     are under way may delay until they end, by `pull_timeout_s` at most. All pairs reconnect then; their pulls wait.
     `host` is where readers find the checksums of this side.
+
+    Over TCP a source can be the victim: UCX (seen with 1.23) aborts a process that was stopped in the middle of a READ and goes on
+    after the reader has closed its sockets ("ucp_request.inl: Fatal: unexpected error: Endpoint timeout", SIGABRT), more often than
+    not. Its host starts it again, as after any death. NIXL offers nothing to handle that error; UCX_KEEPALIVE_INTERVAL=inf does
+    not help.
+
     Raises TransferError if NIXL or its UCX backend does not start, ValueError for a pool that cannot be registered.
     """
 
