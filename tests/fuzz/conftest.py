@@ -12,7 +12,7 @@ from tests.fuzz.door import Door
 from tests.fuzz.share import ANSWERS, SENT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(text: TextModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:  # noqa: F811
     """Checks at the end that nothing is left."""
     with Door(text, tmp_path_factory.mktemp("door")).running() as running:

@@ -87,3 +87,11 @@ def test_a_compressed_body(door: Door) -> None:
     """It is refused for that, not for being no UTF-8."""
     (answer,) = talk(door.port, [post("/v1/completions", gzip.compress(GOOD_BODY), b"Content-Encoding: gzip")]).answers
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (415, "content_encoding")
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "temperature", "prompt"])
+def test_a_long_number_is_not_quoted(door: Door, field: str) -> None:
+    number = [10**400] if field == "prompt" else 10**400
+    body = json.dumps({"model": "tiny", "prompt": "hi"} | {field: number}).encode()
+    (answer,) = talk(door.port, [post("/v1/completions", body)]).answers
+    assert answer.status == 400 and len(json.loads(answer.body)["error"]["message"]) < 200, answer

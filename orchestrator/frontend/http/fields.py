@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.core.quote import quoted
+from orchestrator.core.quote import cut, quoted
 from orchestrator.frontend.text import InvalidRequest
 
 _NAMES = {
@@ -115,7 +115,7 @@ class Fields:
             raise self.wrong(field, value, "an integer")
         if not low <= value <= high:
             raise InvalidRequest(
-                f"{self.name(field)!r} is {value}: use an integer from {low} to {high}.", self.name(field)
+                f"{self.name(field)!r} is {cut(str(value), 40)}: use an integer from {low} to {high}.", self.name(field)
             )
         return value
 
@@ -127,7 +127,9 @@ class Fields:
             raise self.wrong(field, value, "a number")
         if not low <= value <= high or math.isnan(value) or (above_low and value == low):
             bound = f"above {low:g} and at most {high:g}" if above_low else f"from {low:g} to {high:g}"
-            raise InvalidRequest(f"{self.name(field)!r} is {value}: use a number {bound}.", self.name(field))
+            raise InvalidRequest(
+                f"{self.name(field)!r} is {cut(str(value), 40)}: use a number {bound}.", self.name(field)
+            )
         return float(value)
 
     def wrong(self, field: str, value: object, expected: str) -> InvalidRequest:

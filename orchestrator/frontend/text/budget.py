@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from orchestrator.core.quote import cut
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text.problem import InvalidRequest
 
@@ -27,7 +28,8 @@ def check_prompt(tokens: Sequence[int], model: ModelInfo, param: str) -> None:
     if min(tokens) < 0 or max(tokens) >= model.vocab_size:
         wrong = next(t for t in tokens if not 0 <= t < model.vocab_size)
         raise InvalidRequest(
-            f"Token id {wrong} is outside the vocabulary: use ids from 0 to {model.vocab_size - 1}.", param
+            f"Token id {cut(str(wrong), 40)} is outside the vocabulary: use ids from 0 to {model.vocab_size - 1}.",
+            param,
         )
 
 
