@@ -14,6 +14,7 @@ from pd.v1 import worker_pb2, worker_pb2_grpc
 
 _TASKS = re.compile(r"^pd_frontdoor_tasks (\S+)$", re.MULTILINE)
 _RSS = re.compile(r"^VmRSS:\s+(\d+) kB$", re.MULTILINE)
+SLACK = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class Footprint:
     rss_bytes: int
 
     def grown(self, before: Footprint) -> dict[str, int]:
-        """What there is more of than before, memory apart."""
+        """What there is more of than before, memory apart, by more than SLACK: libraries open some when they are first needed."""
         pairs = {name: getattr(self, name) - getattr(before, name) for name in ("descriptors", "threads", "tasks")}
-        return {name: more for name, more in pairs.items() if more > 0}
+        return {name: more for name, more in pairs.items() if more > SLACK}
 
 
 def footprints(cluster: Cluster, *, engines: bool = True) -> dict[str, Footprint]:

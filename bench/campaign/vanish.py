@@ -39,8 +39,8 @@ PATIENT_MS = 600_000.0
 """Goals that nobody is refused for."""
 PROMPT_TOKENS, LONG_TOKENS, OUTPUT_TOKENS = 120, 800, 200
 SETTLED_S = 15.0
-FLAT = 0.02
-"""Growth of memory over all rounds that counts as none, as a share."""
+FLAT, FLAT_QUICK = 0.02, 0.06
+"""Growth of memory over all rounds that counts as none, as a share; allocators settle within the first few hundred clients."""
 
 
 class Way(StrEnum):
@@ -206,7 +206,7 @@ def report(
     bench.check(
         Check("descriptors, threads and tasks left over", sum(sum(g.values()) for g in grown.values()), "==", 0)
     )
-    bench.check(Check("growth of memory over the rounds (share)", worst, "<=", FLAT))
+    bench.check(Check("growth of memory over the rounds (share)", worst, "<=", FLAT_QUICK if bench.quick else FLAT))
 
 
 def measure(bench: Bench) -> None:

@@ -83,6 +83,7 @@ class Discovery:
                 await link.close()
         for name, doc in alive.items():
             if name not in self._links:
+                self.dispatcher.gates.renew(name)
                 self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)

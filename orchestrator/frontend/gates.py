@@ -44,6 +44,12 @@ class Gates:
         self._wanted[name] = False
         self._router.set_accepts(name, False)
 
+    def renew(self, name: str) -> None:
+        """Another incarnation is there: what its predecessor failed does not count against it."""
+        if self._breakers.pop(name, None) is not None:
+            self._tripped.discard(name)
+            self._apply(name)
+
     def state(self, name: str) -> BreakerState:
         breaker = self._breakers.get(name)
         return breaker.state if breaker else BreakerState.CLOSED

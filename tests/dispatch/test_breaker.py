@@ -1,8 +1,13 @@
 """The circuit breaker, the budget of retries, and the wait that newcomers are told."""
 
+from orchestrator.core.cluster import Role
 from orchestrator.frontend.breaker import Breaker, BreakerLimits, BreakerState
+from orchestrator.frontend.gates import Gates
 from orchestrator.frontend.retry_budget import RetryBudget
+from orchestrator.observability import Metrics
+from orchestrator.policies.registry import make
 from orchestrator.routing.patience import Patience
+from orchestrator.routing.router import Router
 
 LIMITS = BreakerLimits(failures=3, window_s=10.0, open_s=2.0, most_s=5.0)
 
@@ -80,3 +85,14 @@ def test_an_idle_cluster_is_not_a_slow_one():
         patience.served(100, 100.0 * i + 0.02)
     patience.arrived(100, 1e5)
     assert patience.wait_s(100) < 0.05
+
+
+def test_a_new_incarnation_begins_with_a_closed_breaker():
+    router = Router(make("routing", "least_load", {}))
+    gates = Gates(router, Metrics())
+    gates.want("decode-0", Role.DECODE, True)
+    for _ in range(5):
+        gates.failed("decode-0", "transfer: peer gone")
+    assert gates.state("decode-0") is BreakerState.OPEN and not router.view.accepts.any()
+    gates.renew("decode-0")
+    assert gates.state("decode-0") is BreakerState.CLOSED and router.view.accepts.all()
