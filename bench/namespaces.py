@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 DEVICE = "wire0"
+_CARRIER_S = 30.0
 _NAMES = Path("/run/netns")
 _OURS = re.compile(r"tandem(\d+)[ab]")
 UCX_TCP = {"UCX_TLS": "tcp", "UCX_NET_DEVICES": DEVICE}
@@ -45,6 +47,16 @@ class Host:
     def cut(self, on: bool = True) -> None:
         """Take the wire down (nothing arrives, nobody is told), or up again."""
         _ip("-n", self.name, "link", "set", DEVICE, "down" if on else "up")
+        if not on:
+            self.wait_for_wire()
+
+    def wait_for_wire(self) -> None:
+        """The kernel tells of a carrier a moment after both ends are up; UCX takes no device without one."""
+        deadline_s = time.monotonic() + _CARRIER_S
+        while " state UP " not in _ip("-n", self.name, "link", "show", "dev", DEVICE):
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{DEVICE} of {self.name} has no carrier after {_CARRIER_S:g} s")
+            time.sleep(0.01)
 
 
 @contextmanager
@@ -63,6 +75,8 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             _ip("-n", host.name, "address", "add", f"{host.address}/24", "dev", DEVICE)
             for device in ("lo", DEVICE):
                 _ip("-n", host.name, "link", "set", device, "up")
+        for host in hosts:
+            host.wait_for_wire()
         yield hosts
     finally:
         for host in hosts:
@@ -82,10 +96,11 @@ def _delete(name: str) -> None:
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-def _ip(*arguments: str) -> None:
+def _ip(*arguments: str) -> str:
     try:
         done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     except FileNotFoundError as error:
         raise NoNamespaces("network namespaces need the `ip` command of iproute2") from error
     if done.returncode != 0:
         raise NoNamespaces(f"`ip {' '.join(arguments)}` is not permitted here: {done.stderr.strip()}")
+    return done.stdout

@@ -183,32 +183,45 @@ class NixlTransport:
     def _advance(self, now_s: float) -> bool:
         """Move every pair on; True while somebody waits for any of them."""
         reader = self._reader
-        if reader is None:
-            return False
-        for some in (reader, *self._given_up):
+        for some in self._readers():
             some.advance(now_s)
-        hangs = reader.stuck(now_s)
-        if (hangs or reader.worn) and now_s > self._replace_after_s:
-            self._replace(reader, now_s, "a READ hangs" if hangs else "many pairs have ended")
+        if reader is not None:
+            hangs = reader.stuck(now_s)
+            if hangs or (reader.worn and now_s > self._replace_after_s):
+                self._replace(reader, now_s, hangs)
         for old in [r for r in self._given_up if r.spent(now_s)]:
             self._given_up.remove(old)
             old.close(TransferError("the reader was given up"))
         peers = self._reader.peers if self._reader is not None else {}
         self._connected = tuple(name for name, peer in peers.items() if peer.state is PeerState.READY)
-        return any(some.pressing for some in (reader, *self._given_up)) or self._reader is not reader
+        return any(some.pressing for some in self._readers()) or self._reader is not reader
 
-    def _replace(self, reader: Reader, now_s: float, why: str) -> None:
+    def _readers(self) -> list[Reader]:
+        return ([self._reader] if self._reader is not None else []) + self._given_up
+
+    def _replace(self, reader: Reader, now_s: float, hangs: bool) -> None:
         """Takes about 0.1 s; once for each peer that hangs in the middle of a READ."""
+        why = "a READ hangs" if hangs else "many pairs have ended"
         try:
             successor = self._new_reader()
-        except Exception as error:  # the stuck READ waits for its peer
-            self._replace_after_s = now_s + _REPLACE_AGAIN_S
+        except Exception as error:
             log.error("%s, but no other NIXL agent starts: %s: %s", why, type(error).__name__, error)
+            if hangs:  # its blocks come first; the next `connect` tries again
+                self._give_up(reader, as_transfer_error("no NIXL agent starts", error))
+            self._replace_after_s = now_s + _REPLACE_AGAIN_S
             return
         log.warning("%s: the NIXL agent that reads is given up and the pairs connect anew", why)
         self._reader = successor
         self._given_up.append(reader)
         self._refused |= reader.hand_over(successor)
+
+    def _give_up(self, reader: Reader, error: TransferError) -> None:
+        """Without a successor: where the network device of this host is gone, UCX starts none."""
+        for name in list(reader.peers):
+            reader.retire(name, error)
+            self._refused[name] = error
+        self._reader = None
+        self._given_up.append(reader)
 
     def _new_reader(self) -> Reader:
         return Reader(f"{self.name}-reader", self._pool, self._connect_timeout_s)
@@ -246,9 +259,9 @@ class NixlTransport:
             for name in list(self._reader.peers):
                 self._retire(name, closing)
             deadline_s = time.monotonic() + _CLOSE_GRACE_S
-            while self._reader.busy and time.monotonic() < deadline_s:
+            while self._reader is not None and self._reader.busy and time.monotonic() < deadline_s:
                 self._advance(time.monotonic())
                 time.sleep(_POLL_PAUSE_S)
-            for some in (self._reader, *self._given_up):
-                some.close(closing)
+        for some in self._readers():
+            some.close(closing)
         self._agent.close()
