@@ -99,10 +99,10 @@ def test_a_peer_killed_while_it_is_read(link: str) -> None:
                 assert pull(sink, "other", ONE, [1]).error is None
                 sink.connect("source", peer.metadata)  # stale: nobody is there any more
                 stale = pull(sink, "source", ONE, [1])
-                assert "cannot connect to source: " in str(stale.error) and stale.seconds < 2
+                assert "cannot connect to source: " in str(stale.error) and " within " not in str(stale.error)
         sink.disconnect("source")
         assert_nothing_left(before, SPARE_DESCRIPTORS)
-        assert sorted(noticed_s)[TIMES // 2] < 1.0
+        assert sorted(noticed_s)[TIMES // 2] < 5.0  # idle: 0.05; the deadline of a pull is 10
         assert sink.connected() == ["other"]
 
 
@@ -219,8 +219,11 @@ def test_a_peer_that_is_slow_to_connect_delays_nobody(tcp: None) -> None:
         sink.connect("slow", slow.metadata)
         results: queue.SimpleQueue[PullResult] = queue.SimpleQueue()
         sink.pull("slow", ONE, [3], results.put)
-        worst_s = max(pull(sink, "other", ONE, [1]).seconds for _ in range(10))
-        assert worst_s < 0.3 and results.empty()
+        served = 0
+        while results.empty():
+            assert pull(sink, "other", ONE, [1]).error is None
+            served += 1
+        assert served > 0
         assert "no connection to slow within 3 s" in str(results.get(timeout=5).error)
         slow.signal(signal.SIGCONT)
         connect(sink, "slow", slow)
@@ -252,7 +255,7 @@ def test_metadata_that_is_damaged_foreign_or_of_other_memory() -> None:
             sink.connect("source", raw)
             result = pull(sink, "source", ONE, [1])
             assert isinstance(result.error, TransferError) and "source" in str(result.error), raw[:80]
-            assert result.seconds < 2
+            assert " within " not in str(result.error), "refused at once"
         assert pull(sink, "other", ONE, [1]).error is None
         assert sink.connected() == ["other"]
         sink.disconnect("source")
