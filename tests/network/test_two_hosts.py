@@ -18,7 +18,7 @@ from workers.demo import MODEL_DIR
 from workers.engine.torch import TorchEngine
 
 END_S = 500.0
-"""For a machine under heavy load; idle it takes half a minute, most of it the starts of four workers."""
+"""For a machine under heavy load; most of it goes into the starts of four workers."""
 
 
 @pytest.fixture(scope="module")

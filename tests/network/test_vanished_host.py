@@ -37,7 +37,7 @@ def test_the_blocks_come_back_in_bounded_time_and_the_host_may_return(hosts: tup
             assert f"READ of {BLOCKS} blocks from prefill-0@1 passed its deadline after " in told["message"]
             assert "the peer or the network hangs" in told["message"]
             assert (told["used_before"], told["used_after"]) == (BLOCKS, 0)
-            assert told["seconds"] < PULL_TIMEOUT_S + 20, "idle: 0.1 s after the deadline"
+            assert told["seconds"] < PULL_TIMEOUT_S + 20
             wire.cut(False)
             reader.pipe.send("mended")
             again = answer(reader)
