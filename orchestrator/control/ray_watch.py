@@ -106,13 +106,20 @@ class RayWatch:
         turn_s = self._turns.check(now_s)
         if silent_s <= self._patience_s and turn_s <= TURN_S:
             return
-        pid = self._status.get("pid", 0)
+        pid = self._controller_pid()
         why = f"no answer for {silent_s:.1f} s" if silent_s > self._patience_s else f"its tick lasts for {turn_s:.1f} s"
         log.error("controller (process %d) hangs: %s", pid, why)
         record(self._store, "controller", "main", Event.CONTROLLER_HUNG, f"process {pid}: {why}; started again")
         _end("Controller", controller_name(self._name), pid)
         self._controller.heard()
         self._turns.heard()
+
+    def _controller_pid(self) -> int:
+        """As it wrote itself when it started: one that hangs may never have answered, and an earlier one's pid is no help."""
+        with contextlib.suppress(StoreError):
+            if written := (self._store.get("controller", "main") or {}).get("pid"):
+                return int(written)
+        return int(self._status.get("pid", 0))
 
     def _ask_hosts(self, actors: set[str]) -> None:
         names = {worker: actor for actor in actors if (worker := worker_of(self._name, actor)) is not None}
