@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.campaign.client import Outcome, ask, body, encode
 
-RAMP_S = 1.0
+RAMP_S = 2.0
 
 
 def hurry() -> None:

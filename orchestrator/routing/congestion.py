@@ -8,7 +8,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.routing.router import Router
 from orchestrator.routing.tempo import Tempo
 
-MARGIN = 0.7
+MARGIN = 0.6
 """Share of a TPOT goal up to which requests are let in: a mean is predicted, and handoffs and stalls weigh more on short answers."""
 
 

@@ -63,10 +63,10 @@ def busy():
 
 def test_a_request_more_is_let_in_while_its_goal_holds(busy):
     _, congestion = busy
-    assert congestion.excess_s(0.08, 0, 103.0) == 0.0
+    assert congestion.excess_s(0.1, 0, 103.0) == 0.0
     assert congestion.excess_s(0.05, 0, 103.0) == pytest.approx(0.0525, rel=0.02)
     # Those that wait already will slow it down too: 20 on two workers.
-    assert congestion.excess_s(0.08, 20, 103.0) > MARGIN * 0.08
+    assert congestion.excess_s(0.1, 20, 103.0) > MARGIN * 0.1
 
 
 def test_a_worker_with_nothing_to_do_bears_any_request(busy):
