@@ -72,7 +72,7 @@ def test_the_wait_follows_the_queue_and_the_pace():
         patience.served(100, 0.1 * (i + 1))
     assert patience.waiting == 10
     assert abs(patience.wait_s(100) - 1.1) < 1e-6
-    assert abs(patience.wait_s(1000) - 2.0) < 1e-6, "a long prompt waits for itself too"
+    assert 1.1 < patience.wait_s(1000) < 2.0, "a long prompt waits for itself too"
     for _ in range(10):
         patience.left(100)
     assert patience.wait_s(100) == 0.0
@@ -96,3 +96,12 @@ def test_a_new_incarnation_begins_with_a_closed_breaker():
     assert gates.state("decode-0") is BreakerState.OPEN and not router.view.accepts.any()
     gates.renew("decode-0")
     assert gates.state("decode-0") is BreakerState.CLOSED and router.view.accepts.all()
+
+
+def test_short_prompts_do_not_make_a_long_one_late():
+    patience = Patience()
+    for i in range(20):
+        patience.arrived(1, 1.0 * i)
+        patience.served(1, 1.0 * i + 0.015)
+    patience.arrived(4000, 100.0)
+    assert patience.wait_s(4000) < 1.0

@@ -148,7 +148,7 @@ def spec(
         ),
         tiers=TIERS,
         policies=Policies(**(policies or {})),
-        front_door=FrontDoor(**(front_door or {})),
+        front_door=FrontDoor(**{"refuse_late": False, **(front_door or {})}),
         simulation=Simulation(**{"model": "llama-3.1-8b", "hardware": "h100", **(simulation or {})}),
     )
     return replace(Cluster(), spec=made)
