@@ -18,7 +18,7 @@ from orchestrator.workload.schedule import Planned, arrivals
 from orchestrator.workload.shape import Shape
 from tests.cli.conftest import Pdctl
 
-SMALL = "simulate --trace synthetic:poisson --requests 40 --rate 4 --seed 1"
+SMALL = "simulate --trace synthetic:poisson --requests 40 --rate 4 --seed 1 --set frontDoor.refuseLate=false"
 FULL = Path("/dev/full")
 
 
