@@ -19,6 +19,7 @@ from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
 from orchestrator.frontend.flight import Flight, Gap, sampling_to
 from orchestrator.frontend.gates import Gates
+from orchestrator.frontend.lateness import Lateness
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.retry_budget import RetryBudget
@@ -27,8 +28,6 @@ from orchestrator.observability import Metrics, Phase
 from orchestrator.observability.logs import about
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
-from orchestrator.routing.congestion import Congestion
-from orchestrator.routing.patience import HEADROOM, Patience
 from orchestrator.routing.router import Report, Router
 from pd.v1 import worker_pb2 as pb
 
@@ -84,9 +83,7 @@ class Dispatcher:
         self._attempts = Attempts(router, self.workers, metrics, self.gates)
         self.tiers: Mapping[str, Tier] = {}
         """Tiers by name; whoever follows the spec may replace them."""
-        self._refuse_late = refuse_late
-        self._patience = Patience()
-        self._congestion = Congestion(router)
+        self._lateness = Lateness(router, refuse_late)
         self._budget = RetryBudget()
 
     @property
@@ -133,8 +130,7 @@ class Dispatcher:
         if tier is not None:
             submission.ttft_slo_s = submission.ttft_slo_s or tier.ttft_ms / 1000
             submission.tpot_slo_s = submission.tpot_slo_s or tier.tpot_ms / 1000
-        if self._refuse_late:
-            self._check_patience(submission)
+        self._lateness.check(submission, len(self._queue))
         if len(self._queue) >= self._max_queue:
             raise ServiceError(
                 Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
@@ -144,33 +140,10 @@ class Dispatcher:
         self._queue.append(flight)
         flight.record.begin("queue")
         self._budget.request()
-        self._patience.arrived(flight.view.prompt_tokens, flight.view.arrival_s)
+        self._lateness.arrived(flight)
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
         return flight
-
-    def _check_patience(self, submission: Submission) -> None:
-        """Refuse at once what would not get its first token, or those after it, in time, so that those that are let in do."""
-        slo_s = submission.ttft_slo_s
-        wait_s = self._patience.wait_s(len(submission.tokens))
-        if slo_s is not None and wait_s > HEADROOM * slo_s:
-            raise ServiceError(
-                Cause.OVERLOADED,
-                f"the first token would come after about {wait_s:.1f} s, and {submission.tier} promises {slo_s:g} s; "
-                "try again later, or choose a tier with a longer TTFT",
-                wait_s - HEADROOM * slo_s,
-            )
-        goal_s = submission.tpot_slo_s
-        if goal_s is None:
-            return
-        tpot_s = self._congestion.excess_s(goal_s, len(self._queue), time.monotonic())
-        if tpot_s:
-            raise ServiceError(
-                Cause.OVERLOADED,
-                f"a token would take about {1e3 * tpot_s:.0f} ms, and {submission.tier} promises {1e3 * goal_s:g} ms; "
-                "try again later, or choose a tier with a longer TPOT",
-                1.0,
-            )
 
     def cancel(self, request_id: str) -> bool:
         flight = self._flights.get(request_id)
@@ -261,7 +234,7 @@ class Dispatcher:
             return
         self.router.forget_cache(link.name)
         self.gates.shut(link.name)
-        self._congestion.gone(link.name)
+        self._lateness.gone(link.name)
         self.metrics.worker_gone(link.name)
         if why.startswith("hung"):
             self.metrics.workers.hung(link.name)
@@ -333,7 +306,7 @@ class Dispatcher:
         record.cached_tokens = flight.cached_tokens
         if record.ttft_s is None and delta is not None and delta.tokens:
             record.ttft_s = record.elapsed_s()
-            self._patience.served(flight.view.prompt_tokens, time.monotonic())
+            self._lateness.served(flight)
         if record.state is RequestState.PREFILLING and delta is not None:
             record.end("prefill")
             if record.co_located and delta.finish is None:
@@ -383,7 +356,7 @@ class Dispatcher:
                 step_time_s=status.step_time_s,
             ),
         )
-        self._congestion.heard(link.name, time.monotonic(), status.running, status.waiting, status.generated_tokens)
+        self._lateness.heard(link.name, status)
         self.metrics.worker(link.name, status)
         if status.keys_listed:
             self._reconcile(link, status.keys)
@@ -446,7 +419,7 @@ class Dispatcher:
             if timer is not None:
                 timer.cancel()
         if flight.record.ttft_s is None:
-            self._patience.left(flight.view.prompt_tokens)
+            self._lateness.left(flight)
         del self._flights[flight.request_id]
         flight.record.close(state)
         self._history.append(flight.record)
