@@ -37,6 +37,10 @@ class Identity:
             "system_fingerprint": self.fingerprint,
         }
 
+    def last(self, prefix: str, kind: str, usage: dict[str, Any] | None) -> bytes:
+        """The end of a stream of such chunks, after the event with the token counts where they are wanted."""
+        return DONE if usage is None else event(self.head(prefix, kind) | {"choices": [], "usage": usage}) + DONE
+
 
 class Renderer(Protocol):
     """One API's form of an answer.

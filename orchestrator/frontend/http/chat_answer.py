@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import DONE, Identity, event, finite, token_text
+from orchestrator.frontend.http.answer import Identity, finite, token_text
 from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextModel, TextToken
 
@@ -42,9 +42,7 @@ class ChatAnswer:
         return b"".join(events)
 
     def last(self, usage: dict[str, Any]) -> bytes:
-        if not self._include_usage:
-            return DONE
-        return event(self._identity.head("chatcmpl", "chat.completion.chunk") | {"choices": [], "usage": usage}) + DONE
+        return self._identity.last("chatcmpl", "chat.completion.chunk", usage if self._include_usage else None)
 
     def failure(self, error: ApiError) -> bytes:
         return error.event()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import DONE, Identity, event, finite, token_text
+from orchestrator.frontend.http.answer import Identity, finite, token_text
 from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextModel, TextToken
 
@@ -39,9 +39,7 @@ class CompletionAnswer:
         return b'%b%b,"logprobs":%b,"finish_reason":%b}]%b' % (self._open, text, logprobs, finish, self._close)
 
     def last(self, usage: dict[str, Any]) -> bytes:
-        if not self._include_usage:
-            return DONE
-        return event(self._identity.head("cmpl", "text_completion") | {"choices": [], "usage": usage}) + DONE
+        return self._identity.last("cmpl", "text_completion", usage if self._include_usage else None)
 
     def failure(self, error: ApiError) -> bytes:
         return error.event()

@@ -14,8 +14,8 @@ from orchestrator.frontend.http.errors import ApiError, as_api_error, internal_e
 from orchestrator.frontend.http.server import Response, Stream
 from orchestrator.frontend.http.stream_sink import HEADERS
 from orchestrator.frontend.outcomes import outcome_of
-from orchestrator.frontend.service import Cause, Delta, ServiceError, TokenService
-from orchestrator.frontend.text import GenerationCancelled, Piece
+from orchestrator.frontend.service import Delta, ServiceError, TokenService
+from orchestrator.frontend.text import GenerationCancelled, Piece, failure_of
 from orchestrator.observability import Outcome
 
 _log = logging.getLogger(__name__)
@@ -71,13 +71,10 @@ class Group:
         if self._over or choice.finish is not None:
             return
         try:
-            if isinstance(item, ServiceError):
-                self._fail(item)
-            elif item.finish is Finish.CANCELLED:
-                self._fail(GenerationCancelled())
-            elif item.finish is Finish.ERROR:
-                self._fail(ServiceError(Cause.WORKER, "the workers could not finish this request"))
-            else:
+            failure = failure_of(item)
+            if failure is not None:
+                self._fail(failure)
+            elif isinstance(item, Delta):
                 self._take(choice, item)
         except Exception as error:
             request_id = self._stream.request.id

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 
-from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http.answer import Renderer
 from orchestrator.frontend.http.errors import ApiError, as_api_error, internal_error
 from orchestrator.frontend.http.server import Stream
 from orchestrator.frontend.outcomes import outcome_of
-from orchestrator.frontend.service import Cause, Delta, Running, ServiceError, Submission, TokenService
-from orchestrator.frontend.text import Assembler, GenerationCancelled
+from orchestrator.frontend.service import Delta, Running, ServiceError, Submission, TokenService
+from orchestrator.frontend.text import Assembler, GenerationCancelled, failure_of
 from orchestrator.observability import Outcome, RequestMeter
 
 _log = logging.getLogger(__name__)
@@ -50,13 +49,10 @@ class AnswerSink(ABC):
         if self._over:
             return
         try:
-            if isinstance(item, ServiceError):
-                self._fail(item)
-            elif item.finish is Finish.CANCELLED:
-                self._fail(GenerationCancelled())
-            elif item.finish is Finish.ERROR:
-                self._fail(ServiceError(Cause.WORKER, "the workers could not finish this request"))
-            else:
+            failure = failure_of(item)
+            if failure is not None:
+                self._fail(failure)
+            elif isinstance(item, Delta):
                 self._take(item)
         except Exception as error:
             request_id = self._stream.request.id

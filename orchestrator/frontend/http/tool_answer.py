@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.http.answer import DONE, Identity, event
+from orchestrator.frontend.http.answer import Identity
 from orchestrator.frontend.http.server import ApiError
 from orchestrator.frontend.text import Piece, TextToken
 from orchestrator.frontend.text.calls import CallArguments, CallBegun, CallReader, Event, Said
@@ -37,9 +37,7 @@ class ToolAnswer:
         return b"".join(chunks) + self._chunk({}, self._finish(piece.finish))
 
     def last(self, usage: dict[str, Any]) -> bytes:
-        if not self._include_usage:
-            return DONE
-        return event(self._identity.head("chatcmpl", "chat.completion.chunk") | {"choices": [], "usage": usage}) + DONE
+        return self._identity.last("chatcmpl", "chat.completion.chunk", usage if self._include_usage else None)
 
     def failure(self, error: ApiError) -> bytes:
         return error.event()

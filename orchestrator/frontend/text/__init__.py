@@ -1,7 +1,7 @@
 """Text to tokens and tokens to text: chat template, tokenizer, incremental detokenizer, stop strings."""
 
 from orchestrator.frontend.text.assembler import Assembler, Piece, TextToken
-from orchestrator.frontend.text.generation import GenerationCancelled, generate
+from orchestrator.frontend.text.generation import GenerationCancelled, failure_of, generate
 from orchestrator.frontend.text.model import TextModel
 from orchestrator.frontend.text.problem import InvalidRequest
 from orchestrator.frontend.text.stop import StopStrings
@@ -14,5 +14,6 @@ __all__ = [
     "StopStrings",
     "TextModel",
     "TextToken",
+    "failure_of",
     "generate",
 ]

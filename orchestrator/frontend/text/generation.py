@@ -6,12 +6,23 @@ from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from orchestrator.core.sampling import Finish
-from orchestrator.frontend.service import Cause, DeltaStream, ServiceError, Submission, TokenService
+from orchestrator.frontend.service import Cause, Delta, DeltaStream, ServiceError, Submission, TokenService
 from orchestrator.frontend.text.assembler import Assembler, Piece
 
 
 class GenerationCancelled(Exception):
     """Somebody other than the client cancelled the request."""
+
+
+def failure_of(item: Delta | ServiceError) -> ServiceError | GenerationCancelled | None:
+    """What failed the request, where an item of its output says so."""
+    if isinstance(item, ServiceError):
+        return item
+    if item.finish is Finish.CANCELLED:
+        return GenerationCancelled()
+    if item.finish is Finish.ERROR:
+        return ServiceError(Cause.WORKER, "the workers could not finish this request")
+    return None
 
 
 class Meter(Protocol):
@@ -33,10 +44,8 @@ async def generate(
     try:
         finished = False
         async for delta in stream:
-            if delta.finish is Finish.CANCELLED:
-                raise GenerationCancelled
-            if delta.finish is Finish.ERROR:
-                raise ServiceError(Cause.WORKER, "the workers could not finish this request")
+            if (error := failure_of(delta)) is not None:
+                raise error
             piece = assembler.push(delta)
             meter.tokens(len(piece.tokens))
             finished = piece.finish is not None
