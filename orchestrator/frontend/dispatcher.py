@@ -19,7 +19,6 @@ from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
 from orchestrator.frontend.flight import Flight, Gap, sampling_to
 from orchestrator.frontend.gates import Gates
-from orchestrator.frontend.lateness import Lateness
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.retry_budget import RetryBudget
@@ -28,6 +27,7 @@ from orchestrator.observability import Metrics, Phase
 from orchestrator.observability.logs import about
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
+from orchestrator.routing.lateness import Lateness
 from orchestrator.routing.router import Report, Router
 from pd.v1 import worker_pb2 as pb
 
@@ -130,7 +130,10 @@ class Dispatcher:
         if tier is not None:
             submission.ttft_slo_s = submission.ttft_slo_s or tier.ttft_ms / 1000
             submission.tpot_slo_s = submission.tpot_slo_s or tier.tpot_ms / 1000
-        self._lateness.check(submission, len(self._queue))
+        goals = submission.ttft_slo_s, submission.tpot_slo_s
+        late = self._lateness.check(length, *goals, len(self._queue), time.monotonic())
+        if late is not None:
+            raise ServiceError(Cause.OVERLOADED, late.why(submission.tier), late.retry_after_s)
         if len(self._queue) >= self._max_queue:
             raise ServiceError(
                 Cause.QUEUE_FULL, f"{len(self._queue)} requests are waiting, which is the limit; try again later", 1.0
@@ -140,7 +143,7 @@ class Dispatcher:
         self._queue.append(flight)
         flight.record.begin("queue")
         self._budget.request()
-        self._lateness.arrived(flight)
+        self._lateness.arrived(flight.view)
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
         return flight
@@ -306,7 +309,7 @@ class Dispatcher:
         record.cached_tokens = flight.cached_tokens
         if record.ttft_s is None and delta is not None and delta.tokens:
             record.ttft_s = record.elapsed_s()
-            self._lateness.served(flight)
+            self._lateness.served(flight.view, time.monotonic())
         if record.state is RequestState.PREFILLING and delta is not None:
             record.end("prefill")
             if record.co_located and delta.finish is None:
@@ -343,20 +346,19 @@ class Dispatcher:
 
     def _status(self, link: WorkerLink, status: pb.WorkerStatus) -> None:
         block_tokens = link.description.block_tokens
-        self.router.report(
-            link.name,
-            Report(
-                running=status.running,
-                waiting=status.waiting,
-                prefill_tokens=status.waiting_prefill_tokens,
-                context_tokens=status.decode_context_tokens,
-                used_blocks=status.kv_used_blocks,
-                total_blocks=status.kv_total_blocks,
-                block_tokens=block_tokens,
-                step_time_s=status.step_time_s,
-            ),
+        report = Report(
+            running=status.running,
+            waiting=status.waiting,
+            prefill_tokens=status.waiting_prefill_tokens,
+            context_tokens=status.decode_context_tokens,
+            used_blocks=status.kv_used_blocks,
+            total_blocks=status.kv_total_blocks,
+            block_tokens=block_tokens,
+            step_time_s=status.step_time_s,
+            generated_tokens=status.generated_tokens,
         )
-        self._lateness.heard(link.name, status)
+        self.router.report(link.name, report)
+        self._lateness.heard(link.name, report, time.monotonic())
         self.metrics.worker(link.name, status)
         if status.keys_listed:
             self._reconcile(link, status.keys)
@@ -419,7 +421,7 @@ class Dispatcher:
             if timer is not None:
                 timer.cancel()
         if flight.record.ttft_s is None:
-            self._lateness.left(flight)
+            self._lateness.left(flight.view)
         del self._flights[flight.request_id]
         flight.record.close(state)
         self._history.append(flight.record)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Report:
-    """Load as a worker pushed it, all front doors together. Not frozen: one is made for every push, and frozen ones cost thrice."""
+    """Load as a worker pushed it, all front doors together; `generated_tokens` counts since it started.
+
+    Not frozen: one is made for every push, and frozen ones cost thrice.
+    """
 
     running: int
     waiting: int
@@ -17,6 +20,7 @@ class Report:
     total_blocks: int
     block_tokens: int
     step_time_s: float
+    generated_tokens: int = 0
 
 
 @dataclass(slots=True)
