@@ -14,8 +14,10 @@ from typing import Any
 
 import psutil
 import ray
+from ray._private import state as ray_state
 from ray.util import list_named_actors
 
+from orchestrator.control.controller_watch import ASK_S, ControllerWatch
 from orchestrator.control.names import NAMESPACE, controller_name, host_name, worker_of
 from orchestrator.control.probe import Probe
 from orchestrator.core.config import Cluster
@@ -25,10 +27,7 @@ from workers.watch import Silence
 
 log = logging.getLogger(__name__)
 
-ASK_S = 1.0
 HEAD = ("gcs_server", "raylet")
-TURN_S = 60.0
-"""A tick of the controller that lasts longer hangs; one that waits for a store that is away takes up to half of it."""
 
 
 class RayWatch:
@@ -45,8 +44,8 @@ class RayWatch:
         self._patience_s = cluster.spec.faults.answer_timeout_s
         self._head = [child for child in psutil.Process().children() if child.name().startswith(HEAD)]
         self._ray = Silence()
-        self._controller = Silence(ASK_S * 4)
-        self._turns = Silence(ASK_S * 4)
+        self._controller = ControllerWatch(self._patience_s)
+        self._asked: Any = None  # a question that the controller has not answered yet
         self._hosts: dict[str, Silence] = {}
         self._told: set[str] = set()
         self._probe = Probe()
@@ -86,33 +85,42 @@ class RayWatch:
         flush(self._store)
 
     def _ask_controller(self) -> None:
-        now_s = time.monotonic()
         try:
             actor = ray.get_actor(controller_name(self._name), namespace=NAMESPACE)
-            status: Any = ray.get(actor.status.remote(), timeout=ASK_S)
+            why = self._ask_actor(actor)
         except (ValueError, ray.exceptions.ActorDiedError):
             log.warning("the controller is gone: making another")
             self._make_controller()
-            self._controller.heard()
+            self._again()
             return
-        except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
-            silent_s = self._controller.check(now_s)
-        else:
-            self._controller.check(now_s)
-            self._controller.heard()
-            if status.get("turns") != self._status.get("turns"):
-                self._turns.heard()
-            self._status, silent_s = status, 0.0
-        turn_s = self._turns.check(now_s)
-        if silent_s <= self._patience_s and turn_s <= TURN_S:
+        if why is None:
             return
         pid = self._controller_pid()
-        why = f"no answer for {silent_s:.1f} s" if silent_s > self._patience_s else f"its tick lasts for {turn_s:.1f} s"
         log.error("controller (process %d) hangs: %s", pid, why)
         record(self._store, "controller", "main", Event.CONTROLLER_HUNG, f"process {pid}: {why}; started again")
         _end("Controller", controller_name(self._name), pid)
-        self._controller.heard()
-        self._turns.heard()
+        self._again()
+
+    def _again(self) -> None:
+        self._asked = None
+        self._controller.again()
+
+    def _ask_actor(self, actor: Any) -> str | None:
+        """Why the controller hangs. A late answer is one too, so a question stays open until it is answered."""
+        if self._asked is None:
+            self._asked = actor.status.remote()
+        done, _ = ray.wait([self._asked], timeout=ASK_S)
+        now_s = time.monotonic()
+        if not done:
+            return self._controller.silent(now_s, _starts(actor))
+        asked, self._asked = self._asked, None
+        try:
+            self._status = ray.get(asked)
+        except ray.exceptions.ActorDiedError:
+            raise
+        except ray.exceptions.RayActorError:  # its process ended before it could answer
+            return self._controller.silent(now_s, _starts(actor))
+        return self._controller.answered(now_s, int(self._status["turns"]))
 
     def _controller_pid(self) -> int:
         """As it wrote itself when it started: one that hangs may never have answered, and an earlier one's pid is no help."""
@@ -124,14 +132,18 @@ class RayWatch:
     def _ask_hosts(self, actors: set[str]) -> None:
         names = {worker: actor for actor in actors if (worker := worker_of(self._name, actor)) is not None}
         self._hosts = {worker: silence for worker, silence in self._hosts.items() if worker in names}
-        asked: dict[Any, str] = {}
+        handles: dict[str, Any] = {}
         for worker, actor in names.items():
             with contextlib.suppress(ValueError):
-                asked[ray.get_actor(actor, namespace=NAMESPACE).pid.remote()] = worker
+                handles[worker] = ray.get_actor(actor, namespace=NAMESPACE)
+        asked: dict[Any, str] = {handle.pid.remote(): worker for worker, handle in handles.items()}
         done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ASK_S) if asked else ([], [])
         now_s = time.monotonic()
         answered = {asked[reference] for reference in done}
-        for worker in answered:  # one that has never answered is still being made
+        for worker in self._hosts.keys() & handles.keys() - answered:
+            if _starts(handles[worker]):
+                del self._hosts[worker]
+        for worker in answered:  # one that has never answered is still being made, and so is one that Ray starts again
             self._hosts.setdefault(worker, Silence(ASK_S * 4)).heard()
             self._told.discard(worker)
         silent_s = {worker: silence.check(now_s) for worker, silence in self._hosts.items()}
@@ -162,6 +174,11 @@ class RayWatch:
                 here = endpoint["node"] == os.uname().nodename
                 _end("WorkerHost", host_name(self._name, worker), endpoint["host_pid"] if here else 0)
                 del self._hosts[worker]
+
+
+def _starts(actor: Any) -> bool:
+    """Whether Ray has yet to start the actor, or to start it again: the only one that knows, on whatever node it is."""
+    return bool(ray_state.actors(actor._actor_id.hex()).get("State") != "ALIVE")
 
 
 def _end(kind: str, actor: str, pid: int) -> None:

@@ -54,9 +54,11 @@ class Serving:
         launcher = psutil.Process(self.run_dir.read_cluster()["pid"])
         return next(child for child in launcher.children() if "orchestrator.control.keeper" in child.cmdline())
 
+    def events(self, reason: str) -> list[dict[str, Any]]:
+        return [e for _, e in self.store.events(0, 10_000) if e["reason"] == reason]
+
     def event(self, reason: str) -> dict[str, Any]:
-        found = lambda: [e for _, e in self.store.events(0, 10_000) if e["reason"] == reason]  # noqa: E731
-        event: dict[str, Any] = eventually(found, LONG_S)[-1]
+        event: dict[str, Any] = eventually(lambda: self.events(reason), LONG_S)[-1]
         return event
 
     def document(self, kind: str, name: str, but: int = 0) -> dict[str, Any]:
@@ -100,6 +102,14 @@ def test_stopped_controller_is_replaced_and_no_request_notices(serving: Serving)
     assert not exists(before["pid"])
     assert serving.document("endpoint", "all-0") == worker
     assert serving.answers()
+    assert len(serving.events("ControllerHung")) == 1
+
+
+def test_killed_controller_is_not_taken_for_a_hung_one_while_it_starts(serving: Serving) -> None:
+    before, hung = serving.document("controller", "main"), serving.events("ControllerHung")
+    os.kill(before["pid"], signal.SIGKILL)
+    serving.document("controller", "main", but=before["pid"])
+    assert serving.events("ControllerHung") == hung
 
 
 def test_stopped_host_is_left_alone_until_its_engine_is_needed_again(serving: Serving) -> None:
