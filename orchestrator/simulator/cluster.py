@@ -12,6 +12,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.core.config import Pool
 from orchestrator.core.config.policies import PolicyChoice
 from orchestrator.policies.registry import make
+from orchestrator.routing.lateness import Lateness
 from orchestrator.routing.router import Report, Router
 from orchestrator.simulator.clocks import Clocks
 from orchestrator.simulator.controller import Controller, ControllerSettings, Fault
@@ -59,14 +60,15 @@ class SimulatedCluster:
             lease_s=spec.transport.lease_s,
             hop_s=spec.simulation.hop_ms / 1e3,
             beat_s=max(0.001, spec.simulation.heartbeat_ms / 1e3),
-            refuse_late=door.refuse_late,
         )
+        lateness = Lateness(self.router, door.refuse_late)
         self.front_door = FrontDoor(
             self.router,
             _make("admission", spec.policies.admission),
-            Roster(self.router, _noise(spec.simulation.view_noise, seed)),
+            Roster(self.router, lateness, _noise(spec.simulation.view_noise, seed)),
             self.network,
             limits,
+            lateness,
             self.decisions,
         )
         count = sum(pool.count for pool in spec.pools)

@@ -10,14 +10,14 @@ from orchestrator.simulator.kv import Holding, KvPool
 
 
 class Decoding:
-    """`step` counts decode steps of this worker. Contexts, blocks and ends follow from it in closed form:
+    """`step` counts decode steps of this worker, `generated_tokens` their tokens. Contexts, blocks and ends follow from `step`:
 
     a request that joined at step s with c tokens has c + (step - s). Requests whose contexts agree modulo the block size grow a
     block in the same steps, so a histogram of these residues gives the blocks that any number of steps needs.
     """
 
     def __init__(self, kv: KvPool) -> None:
-        self.step = 0
+        self.step = self.generated_tokens = 0
         self.context_tokens = 0
         self.jobs: dict[Job, Holding] = {}
         self._kv = kv
@@ -98,6 +98,7 @@ class Decoding:
         """Run `steps` steps; blocks are taken for all but the last, see `grow_last`."""
         self._kv.take(self.growth(steps - 1))
         self.step += steps
+        self.generated_tokens += steps * len(self.jobs)
         self.context_tokens += steps * len(self.jobs)
 
     def grow_last(self) -> None:

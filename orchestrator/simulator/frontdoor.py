@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import partial
 from orchestrator.core.cluster import Role
 from orchestrator.core.request import RequestState, advance
 from orchestrator.policies.admission.base import AdmissionPolicy
-from orchestrator.routing.patience import HEADROOM, Patience
+from orchestrator.routing.lateness import Lateness
 from orchestrator.routing.router import Router
 from orchestrator.simulator.attempts import Attempts
 from orchestrator.simulator.decisions import Decisions
@@ -30,8 +29,7 @@ ATTEMPTS = 16
 class Limits:
     """What bounds a front door.
 
-    With `refuse_late` a request is refused whose first token would come later than its TTFT goal. `hop_s` is what it takes a
-    request to get through it to a worker; `beat_s` is how often what waits is tried again.
+    `hop_s` is what it takes a request to get through it to a worker; `beat_s` is how often what waits is tried again.
     """
 
     max_concurrent: int
@@ -40,7 +38,6 @@ class Limits:
     lease_s: float
     hop_s: float
     beat_s: float
-    refuse_late: bool = False
 
 
 class FrontDoor:
@@ -53,6 +50,7 @@ class FrontDoor:
         roster: Roster,
         network: Network,
         limits: Limits,
+        lateness: Lateness,
         decisions: Decisions,
     ) -> None:
         self.router = router
@@ -67,7 +65,7 @@ class FrontDoor:
         self._queue: deque[Job] = deque()
         self._timeouts: deque[Job] = deque()
         self._retrying = False
-        self._patience = Patience()
+        self._lateness = lateness
         self._attempts = Attempts(router, roster, network, decisions, limits.lease_s, self.retry)
 
     @property
@@ -90,14 +88,17 @@ class FrontDoor:
 
     def _arrive(self, job: Job, jobs: Iterator[Job], now_s: float) -> Events:
         following = self._next(jobs)
-        wait_s = self._patience.wait_s(job.view.prompt_tokens)
-        if self._limits.refuse_late and wait_s > HEADROOM * (job.view.ttft_slo_s or math.inf):
-            self._refuse(job, f"429: the first token would come after {wait_s:.1f} s", now_s)
+        if self._lateness.refuses:
+            self.roster.hear(now_s)
+        view = job.view
+        late = self._lateness.check(view.prompt_tokens, view.ttft_slo_s, view.tpot_slo_s, len(self._queue), now_s)
+        if late is not None:
+            self._refuse(job, f"429: {late.why(view.tier)}", now_s)
             return following
         if len(self._queue) >= self._limits.max_queue:
             self._refuse(job, "429: the queue is full", now_s)
             return following
-        self._patience.arrived(job.view.prompt_tokens, now_s)
+        self._lateness.arrived(view)
         self.active[job] = None
         self._queue.append(job)
         events = [*following, *self.pump(now_s)]
@@ -183,7 +184,7 @@ class FrontDoor:
         if job.emitted:
             worker.meter.steps.pause(job.view.tier, now_s - job.last_token_s)
         if job.first_token_s is None:
-            self._patience.served(job.view.prompt_tokens, now_s)
+            self._lateness.served(job.view, now_s)
         job.emit(1, now_s)
         if job.emitted == job.output_tokens:
             return [*worker.release(job, now_s), *self.finished(job, worker, now_s)]
@@ -241,7 +242,7 @@ class FrontDoor:
         job.state = advance(job.state, state)
         job.end_s = now_s
         if job.first_token_s is None:
-            self._patience.left(job.view.prompt_tokens)
+            self._lateness.left(job.view)
         self.active.pop(job, None)
         if state is RequestState.FAILED and job in self._queue:
             self._queue.remove(job)

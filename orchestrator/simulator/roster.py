@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.core.cluster import Role
+from orchestrator.routing.lateness import Lateness
 from orchestrator.routing.router import Report, Router
 from orchestrator.simulator.worker import Worker
 
 
 class Roster:
-    """Tells the router what workers report at their heartbeats, through `noise` if there is any."""
+    """Tells router and lateness what workers report at their heartbeats, through `noise` if there is any."""
 
-    def __init__(self, router: Router, noise: Callable[[Report], Report] | None) -> None:
+    def __init__(self, router: Router, lateness: Lateness, noise: Callable[[Report], Report] | None) -> None:
         self.workers: dict[str, Worker] = {}
         self._router = router
+        self._lateness = lateness
         self._noise = noise
         self._heard: dict[str, Report] = {}
 
@@ -25,10 +27,12 @@ class Roster:
         self._router.set_worker(worker.name, role, True)
         worker.meter.boot(worker, now_s)
         self._router.report(worker.name, worker.meter.status, now_s)
+        self._lateness.heard(worker.name, worker.meter.status, now_s)
 
     def lose(self, worker: Worker) -> None:
         """A worker has died: nothing goes there."""
         self._router.forget_cache(worker.name)
+        self._lateness.gone(worker.name)
         self._router.set_accepts(worker.name, False)
 
     def hear(self, now_s: float) -> None:
@@ -49,6 +53,10 @@ class Roster:
         if meter.told:
             return
         meter.told = True
+        while meter.earlier:
+            earlier_s, report = meter.earlier.popleft()
+            self._lateness.heard(name, report, earlier_s)
+        self._lateness.heard(name, meter.status, meter.status_s)
         if meter.status is self._heard.get(name):
             self._router.unchanged(name, meter.status_s)
             return

@@ -256,6 +256,7 @@ class Worker:
             self.decoding.grow_last()
         # They wait in `leases` for their owner's word.
         completed = self.prompts.compute(it.chunks)
+        self.meter.first_tokens += len(completed)
         self.leases.update(completed)
         for job in finished:
             events += self._owner.finished(job, self, now_s)
