@@ -3,10 +3,10 @@
 200 streams of 64 tokens after prompts of 1,024 token ids (4 KiB), from 1 prefill and 8 decode backends whose steps last 20 ms and
 are not aligned. Compared in alternation: our front door with round robin and with its default routing, vllm-router and
 sglang-router in their PD modes (round robin), and a bare uvloop relay to the decode backends. `direct` is a client that does both
-legs itself. CPU is utime + stime of the process tree; per token and per request come from runs of two output lengths (see
-`costs`). Time spent in backends, which they note down per request, is taken out of the time to first token; what is left less the same
-of `direct` (both legs for vllm-router; the cheaper prefill leg alone for those that need one leg before the first token, or send
-both at once) is the added TTFT.
+legs itself. CPU is utime + stime of the process tree; per token and per request come from runs of two output lengths at the same
+number of tokens per second (see `costs`). Time spent in backends, which they note down per request, is taken out of the time to
+first token; what is left less the same of `direct` (both legs for vllm-router; the cheaper prefill leg alone for those that need
+one leg before the first token, or send both at once) is the added TTFT.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from orchestrator.frontend.text import TextModel
 from workers.demo import MODEL_DIR
 
 STREAMS, PROMPT_TOKENS = 200, 1024
-LONG, SHORT = 64, 24
+TOKENS, MORE_TOKENS = 64, 192
+"""Output lengths. Shorter ones would warm the caches with requests, and count as cost of tokens what requests save by that."""
 PIECES = 13
 OURS = ("tandem round_robin", "tandem prefix_aware")
 
@@ -90,17 +91,17 @@ def added_ms(name: str, system: Run, reference: Run, percentile: float) -> float
 
 def report(bench: Bench, system: System, rounds: list[list[Run]], references: list[Run], idle_s: float) -> Costs | None:
     """A row: medians over the rounds, and the calmest round where the columns say calm."""
-    long = [max(runs, key=lambda run: run.shape.tokens) for runs in rounds]
+    usual = [min(runs, key=lambda run: run.shape.tokens) for runs in rounds]
     name = system.name
 
     def over(value: list[float]) -> float:
         return median(value)
 
-    added50 = [added_ms(name, run, ref, 50) for run, ref in zip(long, references, strict=True)]
-    added99 = [added_ms(name, run, ref, 99) for run, ref in zip(long, references, strict=True)]
-    delays = [(ms(run.delay_s, 50), ms(run.delay_s, 99)) for run in long]
-    itl99 = [ms(run.gaps_s, 99) - ms(ref.gaps_s, 99) for run, ref in zip(long, references, strict=True)]
-    itl50 = [ms(run.gaps_s, 50) - ms(ref.gaps_s, 50) for run, ref in zip(long, references, strict=True)]
+    added50 = [added_ms(name, run, ref, 50) for run, ref in zip(usual, references, strict=True)]
+    added99 = [added_ms(name, run, ref, 99) for run, ref in zip(usual, references, strict=True)]
+    delays = [(ms(run.delay_s, 50), ms(run.delay_s, 99)) for run in usual]
+    itl99 = [ms(run.gaps_s, 99) - ms(ref.gaps_s, 99) for run, ref in zip(usual, references, strict=True)]
+    itl50 = [ms(run.gaps_s, 50) - ms(ref.gaps_s, 50) for run, ref in zip(usual, references, strict=True)]
     row: dict[str, object] = {"system": name, "version": system.version}
     found = None
     if system.process is not None:
@@ -116,10 +117,10 @@ def report(bench: Bench, system: System, rounds: list[list[Run]], references: li
             "idle_ms_per_s": 1e3 * idle_s,
         }
     if name == "direct":
-        row |= {"ttft_outside_p50_ms": over([ms(run.outside_s, 50) for run in long])}
+        row |= {"ttft_outside_p50_ms": over([ms(run.outside_s, 50) for run in usual])}
     else:
         row |= {
-            "ttft_outside_p50_ms": over([ms(run.outside_s, 50) for run in long]),
+            "ttft_outside_p50_ms": over([ms(run.outside_s, 50) for run in usual]),
             "added_ttft_p50_ms": over(added50),
             "added_ttft_p99_ms": over(added99),
             "calm_p50_ms": min(added50),
@@ -130,8 +131,8 @@ def report(bench: Bench, system: System, rounds: list[list[Run]], references: li
     row |= {
         "token_delay_p50_ms": over([d[0] for d in delays]),
         "token_delay_p99_ms": over([d[1] for d in delays]),
-        "requests_per_s": over([run.requests / run.seconds for run in long]),
-        "tokens_per_s": over([run.tokens / run.seconds for run in long]),
+        "requests_per_s": over([run.requests / run.seconds for run in usual]),
+        "tokens_per_s": over([run.tokens / run.seconds for run in usual]),
         "wrong": sum(len(run.wrong) for runs in rounds for run in runs),
     }
     bench.figure(**row)
@@ -168,7 +169,7 @@ def measure(bench: Bench) -> None:
     words, ids = pieces(text)
     setting = Backends(words, ids)
     seconds, rounds = (0.8, 1) if bench.quick else (2.0, 3)
-    shapes = [Shape(STREAMS, tokens, PROMPT_TOKENS, seconds) for tokens in (LONG, SHORT)]
+    shapes = [Shape(STREAMS, tokens, PROMPT_TOKENS, seconds) for tokens in (TOKENS, MORE_TOKENS)]
     running: list[System] = []
     results: dict[str, list[list[Run]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as directory:
@@ -204,8 +205,9 @@ def measure(bench: Bench) -> None:
         for line in {wrong for runs in each for one in runs for wrong in one.wrong[:1]}:
             bench.note(f"{name}: {line}")
     tokenising(bench, text)
+    lengths = f"{TOKENS} and {MORE_TOKENS} tokens"
     bench.note(
-        f"{STREAMS} streams, {rounds} round(s) of {seconds:g} s; medians over rounds; CPU by least squares over {LONG} and {SHORT} tokens"
+        f"{STREAMS} streams, {rounds} round(s) of {seconds:g} s, medians over them; CPU from outputs of {lengths}"
     )
 
 

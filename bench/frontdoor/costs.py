@@ -12,7 +12,7 @@ from bench.frontdoor.measure import Run
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """CPU seconds. `whole_s` is all CPU per token of the long shape, requests and idle work included: it needs no model."""
+    """CPU seconds. `whole_s` is all CPU per token of the shortest output, requests and idle work included: it needs no model."""
 
     token_s: float
     request_s: float
@@ -28,8 +28,8 @@ def costs(runs: Sequence[Run], idle_s: float) -> Costs:
     counts = np.array([[run.requests, run.tokens] for run in runs], float)
     cpu = np.array([run.cpu_s - idle_s * run.seconds for run in runs])
     request_s, token_s = np.linalg.lstsq(counts, cpu, rcond=None)[0]
-    longest = max(runs, key=lambda run: run.shape.tokens)
-    return Costs(float(token_s), float(request_s), longest.cpu_s / longest.tokens)
+    shortest = min(runs, key=lambda run: run.shape.tokens)
+    return Costs(float(token_s), float(request_s), shortest.cpu_s / shortest.tokens)
 
 
 def chosen(rounds: Sequence[Sequence[Run]], share: float) -> list[Run]:
