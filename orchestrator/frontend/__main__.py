@@ -27,7 +27,7 @@ from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
-from orchestrator.frontend.http import Limits, make_app, start_http
+from orchestrator.frontend.http import Limits, bounds_of, make_app, start_http
 from orchestrator.frontend.key_check import KeyCheck
 from orchestrator.frontend.message_check import MessageCheck
 from orchestrator.frontend.reservations import Reservations
@@ -90,7 +90,11 @@ def build_dispatcher(
     routing, admission = spec.policies.routing, spec.policies.admission
     return Dispatcher(
         model,
-        Router(recorded(make("routing", routing.name, routing.parameters), record), name=name),
+        Router(
+            recorded(make("routing", routing.name, routing.parameters), record),
+            name=name,
+            max_blocks=front_door.prefix_index_blocks,
+        ),
         recorded(make("admission", admission.name, admission.parameters), record),
         metrics,
         max_concurrent=front_door.max_concurrent,
@@ -157,10 +161,7 @@ async def serve(config: FrontDoorConfig) -> None:
     )
     tls = Tls(security.tls) if security.tls.enabled else None
     tracing = observe(cluster, config.id, dispatcher, metrics)
-    limits = Limits(
-        max_body_bytes=cluster.spec.front_door.max_body_bytes,
-        default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name,
-    )
+    limits = Limits(default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name)
     dispatcher.tiers = tiers
     grammars = GrammarGate.of(Path(config.model_dir), text)
     app = make_app(
@@ -180,6 +181,7 @@ async def serve(config: FrontDoorConfig) -> None:
             config.http_port,
             reuse_port=config.shared_ports,
             ssl=tls.ssl_context() if tls else None,
+            bounds=bounds_of(cluster.spec.front_door),
         )
     except OSError as error:
         raise PortTaken(

@@ -51,8 +51,12 @@ class SimulatedCluster:
         self._seed = seed
         self._spans = spans
         self.network = Network(self._transferred)
-        self.router = Router(_make("routing", spec.policies.routing), clock=lambda: self.loop.now_s)
         door = spec.front_door
+        self.router = Router(
+            _make("routing", spec.policies.routing),
+            clock=lambda: self.loop.now_s,
+            max_blocks=door.prefix_index_blocks,
+        )
         limits = Limits(
             max_concurrent=door.max_concurrent * door.processes,
             max_queue=door.max_queue * door.processes,

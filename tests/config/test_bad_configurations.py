@@ -78,6 +78,10 @@ CASES = [
     spec("no batch", "engine: {maxBatch: 0}", 4, "engine.maxBatch", "use 1 to 4096", "out of range"),
     spec("negative lease", "transport: {leaseS: -1}", 4, "transport.leaseS", "use 0.1 to 3600", "out of range"),
     spec("port too high", "frontDoor: {httpPort: 80800}", 4, "frontDoor.httpPort", "use 0 to 65535"),
+    spec("no connection", "frontDoor: {maxConnections: 0}", 4, "frontDoor.maxConnections", "use 1 to"),
+    spec("no time at all", "frontDoor: {headerTimeoutS: 0.5}", 4, "frontDoor.headerTimeoutS", "use 1 to 3600"),
+    spec("tiny backlog", "frontDoor: {maxBacklogBytes: 100}", 4, "frontDoor.maxBacklogBytes", "use 65536 to"),
+    spec("tiny index", "frontDoor: {prefixIndexBlocks: 10}", 4, "frontDoor.prefixIndexBlocks", "use 1024 to"),
     spec("wrong dtype", "model: {dtype: float8}", 4, "model.dtype", "bfloat16, float16, float32"),
     spec("misspelt device", "engine: {device: cudda}", 4, "engine.device", "did you mean 'cuda'?"),
     spec("wrong transport", "transport: {kind: tcp}", 4, "transport.kind", "use one of: gloo, nccl, nixl"),
@@ -175,6 +179,14 @@ CASES = [
     # What does not go together.
     spec(
         "equal ports", "frontDoor:\n  httpPort: 9000\n  grpcPort: 9000", 6, "frontDoor.grpcPort", "two different ports"
+    ),
+    spec(
+        "no room for one body",
+        "frontDoor:\n  maxBodyBytes: 8192\n  maxBufferedBytes: 4096",
+        6,
+        "frontDoor.maxBufferedBytes",
+        "raise it to 8192",
+        "maxBodyBytes is larger",
     ),
     spec("port of the other's default", "frontDoor:\n  httpPort: 8001", 4, "frontDoor.grpcPort", "different ports"),
     spec("redis without a url", "state: {kind: redis}", 4, "state.url", "add `url: redis://"),

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http import Limits, make_app, start_http
+from orchestrator.frontend.http.server import Bounds
 from orchestrator.frontend.service import Delta, Logprob, ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
@@ -124,12 +125,12 @@ async def url(service: ScriptedService, text: TextModel, metrics: Metrics, gramm
     app = make_app(
         service,
         text,
-        limits=Limits(max_body_bytes=65536),
+        limits=Limits(),
         metrics=metrics,
         tiers={"interactive": None},
         grammars=grammars,
     )
-    server, port = await start_http(app, "127.0.0.1", 0)
+    server, port = await start_http(app, "127.0.0.1", 0, bounds=Bounds(max_body_bytes=65536))
     yield f"http://127.0.0.1:{port}"
     await server.close()
 

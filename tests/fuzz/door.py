@@ -147,11 +147,10 @@ class Door:
         self.tasks = len(asyncio.all_tasks())
 
     async def _http(self, metrics: Metrics, bounds: Bounds | None, guard: HttpGuard | None) -> int:
-        limits = Limits(max_body_bytes=1 << 20)
-        app = make_app(self.service, self._text, limits=limits, metrics=metrics, tiers=TIERS, guard=guard)
+        app = make_app(self.service, self._text, limits=Limits(), metrics=metrics, tiers=TIERS, guard=guard)
         self._listen(app)
         self.posts = sorted({path for method, path in app.routes() if method == "POST"})
-        server, port = await start_http(app, "127.0.0.1", 0, bounds=bounds)
+        server, port = await start_http(app, "127.0.0.1", 0, bounds=bounds or Bounds(max_body_bytes=1 << 20))
         self._servers.append(server)
         self._closing.append(lambda: server.close(0.1))
         return port

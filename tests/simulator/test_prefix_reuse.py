@@ -91,3 +91,20 @@ def test_routing_by_prefix_beats_turns() -> None:
     assert reuse(found["prefix_aware"]) > 1.5 * reuse(found["round_robin"])
     means = {name: ttft_s(result.outcomes).mean() for name, result in found.items()}
     assert means["prefix_aware"] < means["round_robin"], means
+
+
+def test_an_index_that_is_too_small_costs_hits() -> None:
+    """Forty-one prompts of 128 blocks in turn, on four workers with room for them all: 5248 blocks to know of."""
+    planned = [Planned(i, 0.05 * i, 2048, 1, tuple(1000 * (i % 41) + k for k in range(4))) for i in range(400)]
+    made = cluster(
+        pool("both", 4),
+        routing="prefix_aware",
+        engine={"block_tokens": 16, "kv_blocks": 8192, "prefix_cache": True},
+    )
+
+    def reused(blocks: int) -> int:
+        door = replace(made.spec.front_door, prefix_index_blocks=blocks)
+        result = run(replace(made, spec=replace(made.spec, front_door=door)), planned)
+        return sum(member.worker.prompts.reused_tokens for member in result.cluster.members)
+
+    assert reused(1024) < 0.8 * reused(1 << 14)

@@ -73,6 +73,9 @@ def _front_door(spec: Spec, report: Report) -> None:
     if door.http_port == door.grpc_port != 0:
         remedy = "choose two different ports, or 0 for a free one"
         report("spec.frontDoor.grpcPort", str(door.grpc_port), "httpPort is the same", remedy)
+    if door.max_buffered_bytes < door.max_body_bytes:
+        remedy = f"raise it to {door.max_body_bytes} at least, or lower maxBodyBytes"
+        report("spec.frontDoor.maxBufferedBytes", str(door.max_buffered_bytes), "maxBodyBytes is larger", remedy)
     names = [t.name for t in spec.tiers]
     if door.default_tier is not None and door.default_tier not in names:
         report(

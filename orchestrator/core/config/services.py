@@ -56,9 +56,46 @@ class FrontDoor:
     max_concurrent: int = setting("requests in progress per process; more wait", 256, minimum=1, maximum=1_000_000)
     max_queue: int = setting("requests that wait per process; more get 429", 512, minimum=0, maximum=1_000_000)
     refuse_late: bool = setting(
-        "refuse at once, with 429, a request whose first token would come later than its TTFT goal", True
+        "refuse at once, with 429, a request whose first token, or those after it, would miss the goals of its tier",
+        True,
     )
     max_body_bytes: int = setting("largest HTTP body", 4 << 20, minimum=1024, maximum=1 << 30)
+    max_buffered_bytes: int = setting(
+        "bytes of unfinished HTTP bodies per process; a body beyond that gets 503",
+        512 << 20,
+        minimum=1024,
+        maximum=1 << 40,
+    )
+    max_connections: int = setting(
+        "open HTTP connections per process; more get 503", 8192, minimum=1, maximum=1_000_000
+    )
+    header_timeout_s: float = setting(
+        "time for the headers of an HTTP request, in seconds; then 408", 10.0, minimum=1, maximum=3600
+    )
+    body_timeout_s: float = setting(
+        "time for its body, and a second more for every 4 KiB that came, in seconds; then 408",
+        10.0,
+        minimum=1,
+        maximum=3600,
+    )
+    keep_alive_s: float = setting(
+        "an HTTP connection with nothing to do is closed after this long, in seconds", 75.0, minimum=1, maximum=86400
+    )
+    stall_timeout_s: float = setting(
+        "a client that takes nothing of its answer for this long is cut off, in seconds", 30.0, minimum=1, maximum=3600
+    )
+    max_backlog_bytes: int = setting(
+        "bytes of a stream that its client may leave unread; beyond that it is cut off",
+        1 << 20,
+        minimum=64 << 10,
+        maximum=1 << 30,
+    )
+    prefix_index_blocks: int = setting(
+        "KV blocks that a process remembers for prefix routing: those stored or hit last; about 75 bytes each",
+        1 << 20,
+        minimum=1024,
+        maximum=1 << 28,
+    )
     request_timeout_s: float = setting(
         "a request that takes longer fails, in seconds", 600.0, minimum=0.1, maximum=86400
     )

@@ -10,7 +10,7 @@ from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.http.models import ModelsApi
 from orchestrator.frontend.http.not_served import refuse_others
 from orchestrator.frontend.http.probes import Probes
-from orchestrator.frontend.http.server import App, Bounds, Caller, Request
+from orchestrator.frontend.http.server import App, Caller, Request
 from orchestrator.frontend.http.tokenize import TokenizeApi
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
@@ -43,7 +43,7 @@ def make_app(
     `tiers` holds the names that clients may choose besides `limits.default_tier`. `guard` says who may call (see App and
     orchestrator.frontend.auth); without one, everybody may. `tracing` decides which requests are traced. Run it with `start_http`.
     """
-    app = App(Bounds(max_body_bytes=limits.max_body_bytes))
+    app = App()
     generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing, grammars)
     models, probes, tokens = ModelsApi(service), Probes(service, metrics), TokenizeApi(service, text, metrics)
     app.post("/v1/chat/completions", generation.chat)

@@ -1,8 +1,11 @@
-"""Bounds of the HTTP API."""
+"""Limits of the HTTP API, and the bounds of its server as the configuration sets them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from orchestrator.core.config.services import FrontDoor
+from orchestrator.frontend.http.server import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,6 @@ class Limits:
     prompt tokens that one request may ask for, alternatives counted.
     """
 
-    max_body_bytes: int = 4 << 20
     max_stop_strings: int = 4
     max_stop_chars: int = 1024
     max_stop_token_ids: int = 64
@@ -22,3 +24,18 @@ class Limits:
     max_prompts: int = 32
     max_prompt_logprobs: int = 65_536
     default_tier: str = "default"
+
+
+def bounds_of(door: FrontDoor) -> Bounds:
+    """What clients may cost a server with this configuration. Writing pauses where a quarter of a backlog has piled up."""
+    return Bounds(
+        max_connections=door.max_connections,
+        max_body_bytes=door.max_body_bytes,
+        max_buffered_bytes=door.max_buffered_bytes,
+        header_timeout_s=door.header_timeout_s,
+        body_timeout_s=door.body_timeout_s,
+        keep_alive_s=door.keep_alive_s,
+        backlog_bytes=door.max_backlog_bytes // 4,
+        max_backlog_bytes=door.max_backlog_bytes,
+        stall_s=door.stall_timeout_s,
+    )
