@@ -6,46 +6,31 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.core.cluster import Role
 from orchestrator.core.config import Tier
-from orchestrator.core.decisions import Reason
 from orchestrator.core.hashing import block_hashes
 from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.attempts import Attempts
 from orchestrator.frontend.ended import ended
-from orchestrator.frontend.flight import Flight, Gap, sampling_to
+from orchestrator.frontend.flight import Flight, sampling_to
 from orchestrator.frontend.gates import Gates
+from orchestrator.frontend.history import History
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.frontend.records import RequestRecord
-from orchestrator.frontend.retry_budget import RetryBudget
+from orchestrator.frontend.retries import Retries
 from orchestrator.frontend.service import Cause, Delta, ModelInfo, ServiceError, Sink, Submission
-from orchestrator.observability import Metrics, Phase
-from orchestrator.observability.logs import about
+from orchestrator.frontend.worker_messages import WorkerMessages
+from orchestrator.observability import Metrics
 from orchestrator.policies.admission.base import AdmissionPolicy
 from orchestrator.recording.log import DecisionLog
 from orchestrator.routing.lateness import Lateness
-from orchestrator.routing.router import Report, Router
+from orchestrator.routing.router import Router
 from pd.v1 import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
-
-ATTEMPTS = 16
-"""A request that failed on this many workers fails for good."""
-HISTORY = 1000
-"""Finished requests that `explain` still finds."""
-BACKOFF_FIRST_S = 0.05
-BACKOFF_MOST_S = 1.0
-UNLISTED_BEATS = 3
-"""Heartbeats in which a worker does not list a request that we count there, before we believe it."""
-
-
-def backoff_s(attempt: int) -> float:
-    """Pause before attempt number `attempt`: none before the second, then twice as long each time."""
-    return min(BACKOFF_FIRST_S * 2.0 ** (attempt - 3), BACKOFF_MOST_S) if attempt > 2 else 0.0
 
 
 class Dispatcher:
@@ -73,7 +58,7 @@ class Dispatcher:
         self._max_concurrent, self._max_queue, self._timeout_s = max_concurrent, max_queue, timeout_s
         self._flights: dict[str, Flight] = {}
         self._queue: deque[Flight] = deque()
-        self._history: deque[RequestRecord] = deque(maxlen=HISTORY)
+        self._history = History()
         self.on_end: list[Callable[[RequestRecord], None]] = []
         """Called with the record of every request that is over."""
         self._closing = False
@@ -84,7 +69,10 @@ class Dispatcher:
         self.tiers: Mapping[str, Tier] = {}
         """Tiers by name; whoever follows the spec may replace them."""
         self._lateness = Lateness(router, refuse_late)
-        self._budget = RetryBudget()
+        self._retries = Retries(self._attempts, self.gates, metrics, self._queue_again, self.fail)
+        self._messages = WorkerMessages(
+            self._flights, self, router, self._attempts, self.gates, self._lateness, metrics
+        )
 
     @property
     def ready(self) -> bool:
@@ -103,7 +91,7 @@ class Dispatcher:
         flight = self._flights.get(request_id)
         if flight is not None:
             return flight.record
-        return next((record for record in reversed(self._history) if record.request_id == request_id), None)
+        return self._history.find(request_id)
 
     def check_integrity(self) -> None:
         """Recount the ledger and compare it with the requests in flight; raises AssertionError."""
@@ -142,7 +130,7 @@ class Dispatcher:
         self._flights[submission.request_id] = flight
         self._queue.append(flight)
         flight.record.begin("queue")
-        self._budget.request()
+        self._retries.arrived()
         self._lateness.arrived(flight.view)
         flight.timeout = asyncio.get_running_loop().call_later(self._timeout_s, self._time_out, flight)
         self.pump()
@@ -151,7 +139,7 @@ class Dispatcher:
     def cancel(self, request_id: str) -> bool:
         flight = self._flights.get(request_id)
         if flight is not None:
-            self._over(flight, RequestState.CANCELLED)
+            self.over(flight, RequestState.CANCELLED)
             flight.sink.put(Delta(len(flight.emitted), (), finish=Finish.CANCELLED))
         return flight is not None
 
@@ -171,7 +159,7 @@ class Dispatcher:
         """Fail what runs and hang up."""
         self._closing = True
         for flight in list(self._flights.values()):
-            self._fail(flight, ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down", 1.0))
+            self.fail(flight, ServiceError(Cause.SHUTTING_DOWN, "this front door is shutting down", 1.0))
         await asyncio.gather(*(link.close() for link in self.workers.values()), return_exceptions=True)
 
     def pump(self) -> None:
@@ -180,7 +168,7 @@ class Dispatcher:
         self.gates.tick()
         if self._attempts.undecided:
             for flight in self._attempts.place_again():
-                self._retry(flight, "no_decode_worker", "no decode worker is left")
+                self.retry(flight, "no_decode_worker", "no decode worker is left")
         self.metrics.queue_depth.set(len(self._queue))
         if not self._queue:
             return
@@ -244,174 +232,19 @@ class Dispatcher:
         # Each goes to the head of the queue, so the oldest goes last.
         for flight in reversed(list(self._flights.values())):
             if flight.runs_on(link.name):
-                self._retry(flight, "worker_lost", f"lost worker {link.name}: {why}")
+                self.retry(flight, "worker_lost", f"lost worker {link.name}: {why}")
         self.pump()
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
-        match message.WhichOneof("kind"):
-            case "step":
-                step = message.step
-                if step.plain:
-                    self._plain(link, step.plain)
-                for item in step.items:
-                    if (flight := self._current(link, item.key)) is not None:
-                        self._tokens(flight, link, item)
-            case "pulled":
-                if (flight := self._current(link, message.pulled.key)) is not None:
-                    self._attempts.pulled(flight, message.pulled)
-            case "refused":
-                if (flight := self._current(link, message.refused.key)) is not None:
-                    self._refused(flight, link, message.refused)
-            case "cache":
-                if message.cache.reset:
-                    self.router.forget_cache(link.name)
-                self.router.cache_events(link.name, list(message.cache.stored), list(message.cache.removed))
-            case "status":
-                self._status(link, message.status)
+        """See LinkEvents."""
+        self._messages.take(link, message)
 
-    def _current(self, link: WorkerLink, key: pb.Key) -> Flight | None:
-        """The flight that this key speaks of, if it is its current attempt and this worker has part in it."""
-        flight = self._attempts.by_ticket.get(key.attempt)
-        if flight is None or key.request_id != flight.request_id or not flight.runs_on(link.name):
-            return None
-        return flight
+    def retry(self, flight: Flight, cause: str, why: str, *at_fault: str) -> None:
+        """See Fate."""
+        self._retries.retry(flight, cause, why, *at_fault)
 
-    def _plain(self, link: WorkerLink, triples: bytes) -> None:
-        """The usual step: one token for each of many requests."""
-        words = iter(memoryview(triples).cast("I"))
-        find, name, now_s = self._attempts.by_ticket.get, link.name, time.perf_counter()
-        for ticket, index, token in zip(words, words, words, strict=True):
-            flight = find(ticket)
-            if flight is None or (flight.decode != name and flight.prefill != name):
-                continue
-            emitted = flight.emitted
-            if index == len(emitted):
-                emitted.append(token)
-                if flight.take_token is not None:
-                    flight.take_token(index, token, now_s)
-                else:
-                    flight.sink.put(Delta(index, (token,)))
-            elif index > len(emitted):
-                why = f"tokens from {name} are missing: got {index}, wanted {len(emitted)}"
-                self._retry(flight, "gap", why, name)
-
-    def _tokens(self, flight: Flight, link: WorkerLink, item: pb.Tokens) -> None:
-        if item.finish == Finish.ERROR:
-            self.gates.failed(link.name, item.error)
-            self._fail(flight, ServiceError(Cause.WORKER, item.error or f"worker {link.name} failed the request"))
-            return
-        try:
-            delta = flight.accept(item)
-        except Gap as gap:
-            self._retry(flight, "gap", f"tokens from {link.name} are missing: {gap}", link.name)
-            return
-        record = flight.record
-        record.cached_tokens = flight.cached_tokens
-        if record.ttft_s is None and delta is not None and delta.tokens:
-            record.ttft_s = record.elapsed_s()
-            self._lateness.served(flight.view, time.monotonic())
-        if record.state is RequestState.PREFILLING and delta is not None:
-            record.end("prefill")
-            if record.co_located and delta.finish is None:
-                self.router.settle(flight.request_id, Role.PREFILL)
-                record.enter(RequestState.DECODING)
-                record.begin("decode", link.name, Reason.CO_LOCATED)
-        if delta is not None:
-            if delta.finish is not None:
-                record.finish_reason = delta.finish
-                self._over(flight, RequestState.FINISHED, except_worker=link.name)
-                flight.sink.put(delta)
-                return
-            read_s = time.perf_counter()
-            flight.sink.put(delta)  # which may end the request: a stop string, or a client that is gone
-            if delta.first_index == 0:
-                self.metrics.overhead[Phase.FIRST_TOKEN].observe(time.perf_counter() - read_s)
-        if item.HasField("lease") and flight.request_id in self._flights:
-            self._attempts.leased(flight, item.lease)
-
-    def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
-        if refused.code == "invalid":
-            self._fail(flight, ServiceError(Cause.INVALID, refused.message))
-        elif link.name == flight.decode and (
-            refused.code == "full" or (refused.code == "expired" and not flight.attached)
-        ):
-            self._attempts.unreserved(flight, refused.code)
-        else:
-            at_fault = {link.name}
-            if refused.code == "transfer":
-                self.metrics.transfer_failures.labels(refused.message.partition(":")[0]).inc()
-                at_fault |= flight.workers()
-            why = f"{link.name} refused: {refused.message}"
-            self._retry(flight, f"refused_{refused.code}", why, *at_fault)
-
-    def _status(self, link: WorkerLink, status: pb.WorkerStatus) -> None:
-        block_tokens = link.description.block_tokens
-        report = Report(
-            running=status.running,
-            waiting=status.waiting,
-            prefill_tokens=status.waiting_prefill_tokens,
-            context_tokens=status.decode_context_tokens,
-            used_blocks=status.kv_used_blocks,
-            total_blocks=status.kv_total_blocks,
-            block_tokens=block_tokens,
-            step_time_s=status.step_time_s,
-            generated_tokens=status.generated_tokens,
-        )
-        self.router.report(link.name, report)
-        self._lateness.heard(link.name, report, time.monotonic())
-        self.metrics.worker(link.name, status)
-        if status.keys_listed:
-            self._reconcile(link, status.keys)
-        self.pump()
-
-    def _reconcile(self, link: WorkerLink, keys: Iterable[pb.Key]) -> None:
-        """Cancel what the worker holds and we do not know; run again what we count there and it does not hold."""
-        held = {(key.request_id, key.attempt) for key in keys}
-        for request_id, attempt in held:
-            flight = self._flights.get(request_id)
-            if flight is None or flight.ticket != attempt or not flight.runs_on(link.name):
-                self._attempts.send(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
-        for flight in list(self._flights.values()):
-            if flight.runs_on(link.name):
-                listed = (flight.request_id, flight.ticket) in held
-                flight.unlisted[link.name] = 0 if listed else flight.unlisted.get(link.name, 0) + 1
-                if flight.unlisted[link.name] >= UNLISTED_BEATS:
-                    self._retry(flight, "unlisted", f"{link.name} does not hold it any more", link.name)
-
-    def _retry(self, flight: Flight, cause: str, why: str, *at_fault: str) -> None:
-        """Give up this attempt and queue the next one, first in line, from prompt and emitted tokens.
-
-        Workers `at_fault` failed it although they live: that counts against them, and against the budget of retries.
-        """
-        self.metrics.retries.labels(cause).inc()
-        whose = about(flight.record, at_fault[0] if at_fault else "")
-        log.info("request %s attempt %d: %s", flight.request_id, flight.record.attempt, why, extra=whose)
-        self._attempts.leave(flight)
-        record = flight.record
-        record.end_all()
-        for worker in at_fault:
-            self.gates.failed(worker, why)
-        if at_fault and not self._budget.retry():
-            self._fail(flight, ServiceError(Cause.NO_CAPACITY, f"too many requests are retried already: {why}", 1.0))
-            return
-        if record.attempt >= ATTEMPTS:
-            self._fail(flight, ServiceError(Cause.WORKER, f"given up after {ATTEMPTS} attempts; the last one: {why}"))
-            return
-        record.enter(RequestState.QUEUED)
-        record.attempt += 1
-        record.begin("queue", detail=why)
-        pause_s = backoff_s(record.attempt)
-        if at_fault and pause_s:
-            flight.pause = asyncio.get_running_loop().call_later(pause_s, self._queue_again, flight)
-        else:
-            self._queue_again(flight)
-
-    def _queue_again(self, flight: Flight) -> None:
-        flight.pause = None
-        self._queue.appendleft(flight)
-        self._pump_soon()
-
-    def _over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
+    def over(self, flight: Flight, state: RequestState, except_worker: str = "") -> None:
+        """See Fate."""
         if state is RequestState.FINISHED:
             self.gates.succeeded(flight.decode, flight.request_id)
         self._attempts.leave(flight, except_worker)
@@ -424,7 +257,7 @@ class Dispatcher:
             self._lateness.left(flight.view)
         del self._flights[flight.request_id]
         flight.record.close(state)
-        self._history.append(flight.record)
+        self._history.add(flight.record)
         for hear in self.on_end:
             hear(flight.record)
         if self.record is not None and self.record.follows(flight.request_id):
@@ -434,15 +267,20 @@ class Dispatcher:
         if self._idle is not None and not self._flights:
             self._idle.set()
 
+    def _queue_again(self, flight: Flight) -> None:
+        self._queue.appendleft(flight)
+        self._pump_soon()
+
     def _pump_soon(self) -> None:
         """Pump when what happens now has been dealt with: whoever walks over flights must not meet them started or ended meanwhile."""
         if not self._pump_is_due:
             self._pump_is_due = True
             asyncio.get_running_loop().call_soon(self.pump)
 
-    def _fail(self, flight: Flight, error: ServiceError) -> None:
+    def fail(self, flight: Flight, error: ServiceError) -> None:
+        """See Fate."""
         flight.record.error = error.message
-        self._over(flight, RequestState.FAILED)
+        self.over(flight, RequestState.FAILED)
         flight.sink.put(error)
 
     def _leave(self, flight: Flight, state: RequestState) -> None:
@@ -450,9 +288,9 @@ class Dispatcher:
         if self._flights.get(flight.request_id) is flight:
             if state is RequestState.FINISHED:
                 flight.record.finish_reason = Finish.STOP
-            self._over(flight, state)
+            self.over(flight, state)
 
     def _time_out(self, flight: Flight) -> None:
         if self._flights.get(flight.request_id) is flight:
             text = f"no end after {self._timeout_s:g} s; ask for fewer tokens or raise frontDoor.requestTimeoutS"
-            self._fail(flight, ServiceError(Cause.TIMEOUT, text))
+            self.fail(flight, ServiceError(Cause.TIMEOUT, text))

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.core.cluster import Role
-from orchestrator.frontend.dispatcher import ATTEMPTS
+from orchestrator.frontend.retries import ATTEMPTS
 from orchestrator.frontend.service import Cause, ServiceError
 from pd.v1 import worker_pb2 as pb
 from tests.dispatch.links import dispatcher, submit

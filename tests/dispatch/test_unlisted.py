@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.core.cluster import Role
-from orchestrator.frontend.dispatcher import UNLISTED_BEATS
+from orchestrator.frontend.worker_messages import UNLISTED_BEATS
 from tests.dispatch.links import dispatcher, status, submit
 
 
