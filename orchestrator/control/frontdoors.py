@@ -57,6 +57,7 @@ class FrontDoors:
         Once `now` is set they get a second SIGTERM and NOW_S.
         """
         self._stopping.set()
+        self._mark_draining()
         for door in self._doors:
             door.terminate()
         deadline = time.monotonic() + grace_s
@@ -68,6 +69,12 @@ class FrontDoors:
             deadline = min(deadline, time.monotonic() + NOW_S)
         for door in self._doors:
             door.join(max(0.0, deadline - time.monotonic()))
+
+    def _mark_draining(self) -> None:
+        """Before any is told, so that none takes another for one that stays, and closes its listener for its sake."""
+        with contextlib.suppress(StoreError):
+            for name in self._store.list("frontdoor"):
+                self._store.update("frontdoor", name, lambda door: door and {**door, "draining": True})
 
     def serving(self) -> int:
         """How many still run."""

@@ -31,6 +31,7 @@ from orchestrator.frontend.http import Limits, bounds_of, make_app, start_http
 from orchestrator.frontend.key_check import KeyCheck
 from orchestrator.frontend.message_check import MessageCheck
 from orchestrator.frontend.reservations import Reservations
+from orchestrator.frontend.retreat import retreat
 from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
@@ -119,14 +120,19 @@ def observe(cluster: Cluster, name: str, dispatcher: Dispatcher, metrics: Metric
 
 
 async def start_grpc(
-    config: FrontDoorConfig, admin: AdminServicer, router: RouterServicer, gate: Gate, tls: Tls | None
+    config: FrontDoorConfig,
+    admin: AdminServicer,
+    router: RouterServicer,
+    gate: Gate,
+    tls: Tls | None,
+    health_servicer: health.aio.HealthServicer | None = None,
 ) -> tuple[grpc.aio.Server, int, int]:
     """Router, Admin, health and reflection on one port, and on one of this process alone for the other front doors; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
     server = grpc.aio.server(interceptors=[KeyCheck(gate), MessageCheck()], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
     routing_pb2_grpc.add_RouterServicer_to_server(router, server)
-    health_servicer = health.aio.HealthServicer()
+    health_servicer = health_servicer or health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = ("pd.v1.Router", "pd.v1.Admin")
     for name in ("", *names):
@@ -206,7 +212,8 @@ async def serve(config: FrontDoorConfig) -> None:
         tracing=tracing,
         grammars=grammars,
     )
-    server, grpc_port, peer_port = await start_grpc(config, admin, router, gate, tls)
+    health_servicer = health.aio.HealthServicer()
+    server, grpc_port, peer_port = await start_grpc(config, admin, router, gate, tls, health_servicer)
     info.grpc_port = grpc_port
     url = f"http{'s' if tls else ''}://{config.host}:{http_port}"
     document = {
@@ -233,9 +240,12 @@ async def serve(config: FrontDoorConfig) -> None:
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 50)
     await stopped.wait()
-    if config.shared_ports:
-        http.stop_listening()  # new connections go to the other front doors
+    http.drain()
+    await health_servicer.enter_graceful_shutdown()
+    retreating = asyncio.create_task(retreat(store, config.id, http.stop_listening)) if config.shared_ports else None
     await drain(dispatcher, await budget_s(store, cluster), hurried)
+    if retreating is not None:
+        retreating.cancel()
     follower.cancel()
     tier_follower.cancel()
     await dispatcher.close()
@@ -243,6 +253,7 @@ async def serve(config: FrontDoorConfig) -> None:
         await asyncio.to_thread(record.close)
     await discovery.close()
     await server.stop(grace=DRAIN_S)
+    await http.stop_listening()  # last of all that clients meet: until here they get an answer
     with contextlib.suppress(asyncio.CancelledError):
         await http.close(DRAIN_S)
     await asyncio.to_thread(store.delete, "frontdoor", config.id)

@@ -97,8 +97,10 @@ def doors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signals: int) -> tupl
 def test_front_doors_finish_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running, told = doors(tmp_path, monkeypatch, 1)
     running.start()
+    running._store.put("frontdoor", "another", {"pid": 1})
     running.stop(30.0, threading.Event())
     assert (told.read_text(), running.serving()) == ("1", 0)
+    assert running._store.get("frontdoor", "another") == {"pid": 1, "draining": True}, "marked before any is told"
 
 
 def test_front_doors_that_are_told_not_to_wait_get_a_second_signal(
