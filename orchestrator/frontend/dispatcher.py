@@ -253,13 +253,16 @@ class Dispatcher:
         for timer in (flight.timeout, flight.pause):
             if timer is not None:
                 timer.cancel()
-        if flight.record.ttft_s is None:
+        record = flight.record
+        if record.ttft_s is None:
             self._lateness.left(flight.view)
+        elif state is RequestState.FINISHED:
+            self._lateness.answered(flight.view, record.ttft_s, record.elapsed_s(), record.output_tokens)
         del self._flights[flight.request_id]
-        flight.record.close(state)
-        self._history.add(flight.record)
+        record.close(state)
+        self._history.add(record)
         for hear in self.on_end:
-            hear(flight.record)
+            hear(record)
         if self.record is not None and self.record.follows(flight.request_id):
             self.record.ended(ended(flight, self.router.block_tokens()))
         if self._queue and not self._closing:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orchestrator.core.cluster import Role
+from orchestrator.routing.margin import Margin
 from orchestrator.routing.router import Router
 from orchestrator.routing.tempo import Tempo
-
-MARGIN = 0.6
-"""Share of a TPOT goal up to which requests are let in: a mean is predicted, and handoffs and stalls weigh more on short answers."""
 
 
 @dataclass(slots=True)
@@ -26,6 +24,7 @@ class Congestion:
     def __init__(self, router: Router) -> None:
         self._router = router
         self._workers: dict[str, _Worker] = {}
+        self.margin = Margin()
 
     def heard(self, name: str, now_s: float, running: int, waiting: int, generated_tokens: int) -> None:
         """A worker reported its load; `now_s` on one monotonic clock."""
@@ -53,7 +52,7 @@ class Congestion:
             more = self._router.ledger.load(view.names[row]).requests - worker.placed
             held = max(0, worker.reported + more) + share
             tpot_s = worker.tempo.tpot_s(now_s, int(held) + 1) if held >= 1 else 0.0
-            if tpot_s <= MARGIN * goal_s:
+            if tpot_s <= self.margin.share * goal_s:
                 return 0.0
             least = min(least or tpot_s, tpot_s)
         return least

@@ -75,6 +75,11 @@ class Lateness:
         """It ended without one."""
         self._patience.left(request.prompt_tokens)
 
+    def answered(self, request: RequestView, first_s: float, last_s: float, tokens: int) -> None:
+        """It has been answered in full: first and last of its `tokens` came at these times."""
+        if request.tpot_slo_s is not None and tokens > 1:
+            self._congestion.margin.answered((last_s - first_s) / (tokens - 1), request.tpot_slo_s)
+
     def heard(self, worker: str, report: Report, now_s: float) -> None:
         """A worker reported its load. To be called before the ledger of that worker changes."""
         self._congestion.heard(worker, now_s, report.running, report.waiting, report.generated_tokens)

@@ -243,6 +243,8 @@ class FrontDoor:
         job.end_s = now_s
         if job.first_token_s is None:
             self._lateness.left(job.view)
+        elif state is RequestState.FINISHED:
+            self._lateness.answered(job.view, job.first_token_s, now_s, job.emitted)
         self.active.pop(job, None)
         if state is RequestState.FAILED and job in self._queue:
             self._queue.remove(job)

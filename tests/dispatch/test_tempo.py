@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.core.cluster import Role
 from orchestrator.policies.registry import make
-from orchestrator.routing.congestion import MARGIN, Congestion
+from orchestrator.routing.congestion import Congestion
 from orchestrator.routing.router import Router
 from orchestrator.routing.tempo import STALE_S, Tempo
 
@@ -65,8 +65,8 @@ def test_a_request_more_is_let_in_while_its_goal_holds(busy):
     _, congestion = busy
     assert congestion.excess_s(0.1, 0, 103.0) == 0.0
     assert congestion.excess_s(0.05, 0, 103.0) == pytest.approx(0.0525, rel=0.02)
-    # Those that wait already will slow it down too: 20 on two workers.
-    assert congestion.excess_s(0.1, 20, 103.0) > MARGIN * 0.1
+    # Those that wait already will slow it down too: 40 on two workers.
+    assert congestion.excess_s(0.1, 40, 103.0) > congestion.margin.share * 0.1
 
 
 def test_a_worker_with_nothing_to_do_bears_any_request(busy):
