@@ -79,9 +79,11 @@ def test_a_peer_killed_while_it_is_read(link: str) -> None:
     with QuickPeer(1, UCX_TLS=link) as other, reader() as (sink, pool):
         connect(sink, "other", other)
         before = holdings()
-        noticed_s = []
-        for turn in range(TIMES + WARM):
-            if turn == WARM:
+        noticed_s: list[float] = []
+        turn = 1
+        while len(noticed_s) < TIMES + WARM:
+            turn += 1
+            if len(noticed_s) == WARM:
                 before = holdings()
             with QuickPeer(turn, UCX_TLS=link) as peer:
                 sink.connect("source", peer.metadata)  # in place of the one killed before
@@ -93,9 +95,12 @@ def test_a_peer_killed_while_it_is_read(link: str) -> None:
                 peer.kill()
                 killed_s = time.monotonic()
                 outcomes = [results.get(timeout=10) for _ in range(4)]
-                noticed_s.append(time.monotonic() - killed_s)
-                assert "from source failed: " in str(outcomes[-1].error)
                 assert all(o.error is None or o.bytes == 0 for o in outcomes)
+                if outcomes[-1].error is not None:
+                    noticed_s.append(time.monotonic() - killed_s)
+                    assert "from source failed: " in str(outcomes[-1].error)
+                else:  # a busy machine got round to the kill when all had been read
+                    assert turn - len(noticed_s) < TIMES
                 assert pull(sink, "other", ONE, [1]).error is None
                 sink.connect("source", peer.metadata)  # stale: nobody is there any more
                 stale = pull(sink, "source", ONE, [1])
