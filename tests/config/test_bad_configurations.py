@@ -61,6 +61,9 @@ CASES = [
     spec("merge key", "engine:\n  <<: {maxBatch: 1}", 5, "engine.<<", "write the fields out"),
     # Types.
     spec("text for a number", "engine: {maxBatch: many}", 4, "engine.maxBatch", "write 8", "whole number"),
+    spec("text for a time", "frontDoor: {headerTimeoutS: soon}", 4, "frontDoor.headerTimeoutS", "write 1,", "a number"),
+    spec("text for bytes", "frontDoor: {maxBacklogBytes: 1Mi}", 4, "frontDoor.maxBacklogBytes", "write 65536,"),
+    spec("no blocks", "frontDoor: {prefixIndexBlocks: 0}", 4, "frontDoor.prefixIndexBlocks", "use 1024 to 268435456"),
     spec("fraction for a count", "engine: {maxBatch: 1.5}", 4, "engine.maxBatch", "write 8", "whole number"),
     spec("quoted number", "engine: {maxBatch: '12'}", 4, "engine.maxBatch", "12 without quotes", "in quotes"),
     spec("yes for a number", "engine: {maxBatch: yes}", 4, "engine.maxBatch", "write 8", "whole number"),

@@ -44,7 +44,7 @@ def check_parameters(info: PolicyInfo, given: Any, report: Report, path: str) ->
         parameter = known[name]
         try:
             rule = Rule(parameter.doc, parameter.minimum, parameter.maximum)
-            out[name] = in_range(typed(value, parameter.type), rule)
+            out[name] = in_range(typed(value, parameter.type, rule), rule)
         except Wrong as wrong:
             report(at, repr(value), wrong.reason, wrong.remedy)
     return out

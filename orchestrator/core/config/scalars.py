@@ -14,7 +14,7 @@ from orchestrator.core.config.problems import did_you_mean
 from orchestrator.core.config.settings import Rule
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_EXAMPLES = {int: "8", float: "0.5", bool: "true or false", str: "text"}
+_EXAMPLES: dict[type, Any] = {int: 8, float: 0.5, bool: "true or false", str: "text"}
 _NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -58,11 +58,11 @@ def convert(value: Any, kind: Any, rule: Rule) -> Any:
         return kind(value)
     if rule.quantity:
         value = _quantity(value)
-    return in_range(typed(value, kind), rule)
+    return in_range(typed(value, kind, rule), rule)
 
 
-def typed(value: Any, kind: type) -> Any:
-    """`value` if it is of `kind` (an int is a float too, a bool is no int); raises Wrong."""
+def typed(value: Any, kind: type, rule: Rule) -> Any:
+    """`value` if it is of `kind` (an int is a float too, a bool is no int); raises Wrong, with an example in `rule`."""
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
@@ -70,7 +70,7 @@ def typed(value: Any, kind: type) -> Any:
             raise Wrong("it must be text", "put it in quotes")
         if kind in (int, float) and isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+(\.\d*)?\s*", value):
             raise Wrong(f"it must be {_NOUNS[kind]} but is in quotes", f"write {value.strip()} without quotes")
-        raise Wrong(f"it must be {_NOUNS[kind]}", f"write {_EXAMPLES[kind]}, or remove the line")
+        raise Wrong(f"it must be {_NOUNS[kind]}", f"write {_example(kind, rule)}, or remove the line")
     return value
 
 
@@ -81,8 +81,9 @@ def in_range(value: Any, rule: Rule) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = rule.minimum, rule.maximum
         if (low is not None and value < low) or (high is not None and value > high):
+            least, most = (None if bound is None else _digits(bound) for bound in (low, high))
             bounds = (
-                f"at least {low:g}" if high is None else f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
+                f"at least {least}" if most is None else f"at most {most}" if least is None else f"{least} to {most}"
             )
             raise Wrong("it is out of range", f"use {bounds}")
     if isinstance(value, str):
@@ -91,6 +92,20 @@ def in_range(value: Any, rule: Rule) -> Any:
         if rule.pattern and not re.fullmatch(rule.pattern, value):
             raise Wrong("it is malformed", f"use {rule.pattern_help or 'text without spaces'}")
     return value
+
+
+def _example(kind: type, rule: Rule) -> str:
+    """A value of `kind` that `rule` allows."""
+    example = _EXAMPLES[kind]
+    if isinstance(example, str):
+        return example
+    example = example if rule.minimum is None else max(example, rule.minimum)
+    return _digits(example if rule.maximum is None else min(example, rule.maximum))
+
+
+def _digits(number: float) -> str:
+    """Whole numbers with every digit: 268435456 rather than 2.68435e+08."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"
 
 
 def _role(value: Any) -> Role:
