@@ -23,7 +23,10 @@ POLL_S = 0.25
 
 def drain(
     worker: WorkerArgument,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="How long running work may go on: 90, 60s, 5m.")] = "60s",
+    budget: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How long to wait for running work, which goes on after it: 90, 60s, 5m."),
+    ] = "60s",
     resume: Annotated[bool, typer.Option("--resume", help="Let it take work again.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the worker is drained.")] = True,
     output: FormOption = Form.TABLE,
@@ -58,7 +61,8 @@ def _wait(client: Client, row: Document, budget_s: float) -> Document:
             raise CliError(
                 f"{name} is still {row['state']} with {row['running']} running after {duration(waited_s)}",
                 f"budget {duration(budget_s)}",
-                f"look at `pdctl describe worker {name}`; is the controller alive?",
+                f"it takes no new work and finishes what runs: wait on with `pdctl wait worker {name} --for drained`, "
+                f"or end the drain with `pdctl drain {name} --resume`",
             )
         if shown != (row["running"], row["waiting"]):
             shown = (row["running"], row["waiting"])

@@ -23,7 +23,9 @@ class Probes:
     def ready(self, _: Request) -> Response:
         if self._service.ready:
             return Response.json({"status": "ready"})
-        return Response.json({"status": "no worker is ready"}, 503, {"Retry-After": "1"})
+        return Response.json(
+            {"status": "no worker is ready, or this front door is shutting down"}, 503, {"Retry-After": "1"}
+        )
 
     def metrics(self, _: Request) -> Response:
         self._metrics.tasks.set(len(asyncio.all_tasks()))
