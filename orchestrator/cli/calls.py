@@ -74,7 +74,14 @@ def explain_rpc_error(error: grpc.RpcError, address: ClusterAddress) -> CliError
                 address.grpc_address,
                 "check --server (grpcs:// for TLS), or run `pdctl up`",
             )
-        gone = f", and its process {address.pid} is gone" if address.pid and not _alive(address.pid) else ""
+        if address.pid and _alive(address.pid):
+            own = "name one in TANDEM_CERT_FILE and TANDEM_KEY_FILE if it asks for a client's certificate, or "
+            return CliError(
+                f"nothing answers at {address.grpc_address}, though process {address.pid} of cluster {address.name} lives",
+                str(address.run_dir),
+                f"{own if address.tls else ''}look at `pdctl logs up` and `pdctl logs frontdoor`",
+            )
+        gone = f", and its process {address.pid} is gone" if address.pid else ""
         return CliError(
             f"cluster {address.name} is not running: nothing answers at {address.grpc_address}{gone}",
             str(address.run_dir),
