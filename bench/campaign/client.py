@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 
 EVENT = b'data: {"id"'
 END = b"data: [DONE]"
+USAGE = re.compile(rb'"completion_tokens":(\d+)')
 REASON = "x-llm-d-request-dropped-reason"
 
 
@@ -48,6 +50,7 @@ def body(
         "ignore_eos": True,
         "temperature": 0,
         "stream": stream,
+        **({"stream_options": {"include_usage": True}} if stream else {}),
     }
 
 
@@ -103,6 +106,8 @@ async def _read(reader: asyncio.StreamReader, outcome: Outcome) -> None:
             outcome.error = lines[at : at + 300].decode(errors="replace")
             return
         outcome.whole = END in lines
+        if outcome.whole and (found := USAGE.search(lines)):
+            outcome.tokens = int(found[1])  # half a character is a token without an event
     if first_s:
         outcome.ttft_s = first_s - outcome.due_s
         outcome.tpot_s = (last_s - first_s) / max(1, outcome.tokens - 1)

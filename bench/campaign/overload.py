@@ -29,7 +29,7 @@ spec:
   frontDoor: {{httpPort: 0, grpcPort: 0}}
 """
 MIX = Mix()
-LEVELS = (12, 24, 36)
+LEVELS = (12, 24, 48, 96)
 REFUSED_MS = 50.0
 KEPT = 0.95
 GOODPUT = 0.9
