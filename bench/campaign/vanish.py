@@ -4,7 +4,8 @@ Over HTTP, streamed and not, and over gRPC. To vanish in the middle of a transfe
 moment it hears its first token, which is when the decode worker begins to pull; the front door's record of the request then
 tells whether its handoff was really under way, and more such clients are sent until they are a fifth of all. After each
 round: every block, lease, reservation and ledger entry is free, and front door, workers and hosts have no more file
-descriptors, threads or asyncio tasks than after the warm-up; memory is flat over the rounds.
+descriptors, threads or asyncio tasks than after the warm-up; memory is flat over the rounds. The warm-up fills what a front door
+remembers of requests that are over.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bench.campaign.client import EVENT, body, connect, encode
 from bench.campaign.cluster import Cluster, cluster
 from bench.campaign.footprint import Footprint, footprints
 from bench.harness import Bench, Check, run
+from orchestrator.frontend.history import KEPT
 from pd.v1 import admin_pb2, admin_pb2_grpc, routing_pb2, routing_pb2_grpc, worker_pb2
 
 SPEC = """
@@ -153,11 +155,11 @@ async def settled(target: Cluster, before: dict[str, Footprint]) -> dict[str, di
     return grown
 
 
-async def campaign(bench: Bench, target: Cluster, clients: int) -> None:
+async def campaign(bench: Bench, target: Cluster, clients: int, warm_up: int) -> None:
     """Warm up, then the rounds."""
     crowd = Vanishing(target, bench.seed)
     try:
-        await crowd.round(ROUND // 2)
+        await crowd.round(warm_up)
         await asyncio.to_thread(target.wait_idle, SETTLED_S)
         before = await asyncio.to_thread(footprints, target)
         crowd.ways.clear()
@@ -211,9 +213,10 @@ def report(
 
 def measure(bench: Bench) -> None:
     """1,000 clients; 100 with --quick."""
+    clients, warm_up = (100, ROUND // 2) if bench.quick else (CLIENTS, KEPT + ROUND)
     with cluster(SPEC) as target:
         target.wait_ready()
-        asyncio.run(campaign(bench, target, 100 if bench.quick else CLIENTS))
+        asyncio.run(campaign(bench, target, clients, warm_up))
 
 
 if __name__ == "__main__":
