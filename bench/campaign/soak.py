@@ -34,7 +34,7 @@ spec:
 SLO = Slo(ttft_s=2.0, tpot_s=0.2)
 MIX = Mix(prompt_tokens=(16, 600), output_tokens=(8, 128))
 SHARE = 0.8
-CLIENTS = 12
+CLIENTS = 48
 KILL_EVERY_S = 20.0
 SAMPLE_EVERY_S = 5.0
 LONGEST_GAP_S = 3.0
