@@ -36,7 +36,7 @@ from orchestrator.frontend.router_servicer import RouterServicer
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
-from orchestrator.frontend.tiers import follow_tiers
+from orchestrator.frontend.tiers import Tiers, follow_tiers
 from orchestrator.observability import Metrics
 from orchestrator.observability.access_log import AccessLog
 from orchestrator.observability.logs import configure as configure_logs
@@ -154,7 +154,7 @@ async def serve(config: FrontDoorConfig) -> None:
     store = open_store(config.store_url, config.cluster_name)
     cluster = await asyncio.to_thread(read_cluster, store)
     text = TextModel.load(Path(config.model_dir))
-    tiers = {tier.name: tier for tier in cluster.spec.tiers}
+    tiers = Tiers.of(cluster.spec)
     metrics = Metrics(tiers=tiers)
     record = open_record(config, cluster)
     dispatcher = build_dispatcher(cluster, text, metrics, record, config.id)
@@ -167,7 +167,7 @@ async def serve(config: FrontDoorConfig) -> None:
     )
     tls = Tls(security.tls) if security.tls.enabled else None
     tracing = observe(cluster, config.id, dispatcher, metrics)
-    limits = Limits(default_tier=cluster.spec.front_door.default_tier or cluster.spec.tiers[0].name)
+    limits = Limits()
     dispatcher.tiers = tiers
     grammars = GrammarGate.of(Path(config.model_dir), text)
     app = make_app(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.core.quote import quoted
@@ -16,6 +16,7 @@ from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import SEED_BITS, check_prompt, draw_seed, output_budget
 from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.frontend.text.template import ROLES
+from orchestrator.frontend.tiers import Tiers, UnknownTier
 from pd.v1 import routing_pb2 as pb
 from pd.v1 import worker_pb2
 
@@ -27,7 +28,7 @@ class RouterRequests:
     model: ModelInfo
     text: TextModel
     limits: Limits
-    tiers: Mapping[str, object]
+    tiers: Tiers
     grammars: GrammarGate | None = None
 
     async def read(self, request: pb.GenerateRequest) -> tuple[Submission, Assembler]:
@@ -141,12 +142,11 @@ class RouterRequests:
         return found
 
     def _tier(self, tier: str) -> str:
-        if not tier or tier == self.limits.default_tier:
-            return self.limits.default_tier
-        if tier not in self.tiers:
-            known = ", ".join(sorted({self.limits.default_tier, *self.tiers}))
-            raise InvalidRequest(f"there is no tier {quoted(tier)}: use one of {known}", "slo.tier", "unknown_tier")
-        return tier
+        try:
+            return self.tiers.choose(tier)
+        except UnknownTier as known:
+            text = f"there is no tier {quoted(tier)}: use one of {known}"
+            raise InvalidRequest(text, "slo.tier", "unknown_tier") from None
 
 
 def _goal_s(slo: pb.ServiceLevel, field: str) -> float | None:

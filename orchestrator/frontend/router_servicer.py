@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
+from orchestrator.core.config.pools import default_tiers
 from orchestrator.frontend.auth.caller import CALLER
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.outcomes import outcome_of
@@ -18,6 +19,7 @@ from orchestrator.frontend.router_request import RouterRequests
 from orchestrator.frontend.service import Logprob, ServiceError, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
 from orchestrator.frontend.text.grammar_gate import GrammarGate
+from orchestrator.frontend.tiers import Tiers
 from orchestrator.observability import Metrics, Outcome
 from orchestrator.observability.tracing import Tracing
 from pd.v1 import routing_pb2 as pb
@@ -48,12 +50,14 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         *,
         metrics: Metrics | None = None,
         limits: Limits | None = None,
-        tiers: Mapping[str, object] | None = None,
+        tiers: Tiers | None = None,
         tracing: Tracing | None = None,
         grammars: GrammarGate | None = None,
     ) -> None:
         self._service = service
-        self._requests = RouterRequests(service.model, text, limits or Limits(), tiers or {}, grammars)
+        self._requests = RouterRequests(
+            service.model, text, limits or Limits(), tiers or Tiers(default_tiers()), grammars
+        )
         self._route_api = route_api
         self._metrics = metrics or Metrics()
         self._tracing = tracing

@@ -188,3 +188,13 @@ async def test_drain_asked_for_during_a_restart_outlives_it(served: Served) -> N
     await served.admin.Drain(pb.DrainRequest(worker="prefill-0", resume=True))
     document = served.store.get("worker", "prefill-0") or {}
     assert (document["drain"], document["restart"]) == (None, None)
+
+
+async def test_the_order_of_tiers_is_a_change(served: Served) -> None:
+    """The first is the default."""
+    tiers = [{"name": name, "ttftMs": 900.0, "tpotMs": 90.0} for name in ("gold", "bronze")]
+    await apply(served, spec(tiers=tiers))
+    (change,) = (await apply(served, spec(tiers=tiers[::-1]))).changes
+    assert (change.path, change.effect) == ("spec.tiers", "at_once")
+    assert (json.loads(change.old_json), json.loads(change.new_json)) == (["gold", "bronze"], ["bronze", "gold"])
+    assert (served.store.get("cluster", "spec") or {})["spec"]["tiers"][0]["name"] == "bronze"

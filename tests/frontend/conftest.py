@@ -11,17 +11,21 @@ import pytest
 from openai import AsyncOpenAI
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from orchestrator.core.config import Tier
+from orchestrator.core.config.pools import default_tiers
 from orchestrator.core.sampling import Finish
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.http.server import Bounds
 from orchestrator.frontend.service import Delta, Logprob, ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
+from orchestrator.frontend.tiers import Tiers
 from orchestrator.observability import Metrics
 from tests.frontend.scripted import ScriptedService
 
 MODEL = "tiny"
 MAX_LEN = 128
+TIERS = Tiers((*default_tiers(), Tier("interactive", 500.0, 50.0)))
 TEMPLATE = """{%- for message in messages %}
     {%- if message.role not in ['system', 'user', 'assistant'] %}
         {{- raise_exception('unknown role ' + message.role) }}
@@ -127,7 +131,7 @@ async def url(service: ScriptedService, text: TextModel, metrics: Metrics, gramm
         text,
         limits=Limits(),
         metrics=metrics,
-        tiers={"interactive": None},
+        tiers=TIERS,
         grammars=grammars,
     )
     server, port = await start_http(app, "127.0.0.1", 0, bounds=Bounds(max_body_bytes=65536))

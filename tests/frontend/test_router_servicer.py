@@ -19,7 +19,7 @@ from orchestrator.frontend.text.grammar_gate import GrammarGate
 from orchestrator.observability import Metrics
 from pd.v1 import routing_pb2 as pb
 from pd.v1 import routing_pb2_grpc, worker_pb2
-from tests.frontend.conftest import MAX_LEN, Script, until
+from tests.frontend.conftest import MAX_LEN, TIERS, Script, until
 from tests.frontend.scripted import ScriptedService
 
 SAID = "one two 你好 👋🏽"
@@ -61,7 +61,7 @@ async def serve(
 
     async def start(**options: Any) -> routing_pb2_grpc.RouterAsyncStub:
         server = grpc.aio.server()
-        servicer = RouterServicer(service, text, routes, metrics=metrics, tiers={"interactive": None}, **options)
+        servicer = RouterServicer(service, text, routes, metrics=metrics, tiers=TIERS, **options)
         routing_pb2_grpc.add_RouterServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -31,7 +31,7 @@ from orchestrator.frontend.text import TextModel
 from orchestrator.observability import Metrics
 from orchestrator.state import open_store
 from tests.control.admin_doubles import DispatcherDouble, LinkDouble
-from tests.frontend.conftest import MAX_LEN, MODEL
+from tests.frontend.conftest import MAX_LEN, MODEL, TIERS
 from tests.frontend.scripted import ScriptedService
 
 T = TypeVar("T")
@@ -45,7 +45,6 @@ HASTY = Bounds(
     linger_s=0.2,
     sweep_s=0.05,
 )
-TIERS = {"interactive": None}
 
 
 def said(submission: Submission) -> list[Delta]:

@@ -73,6 +73,8 @@ def _walk(path: str, old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
         a, b = old.get(key), new.get(key)
         if path == "spec" and key in NAMED:
             a, b = ({item["name"]: item for item in side} for side in (a or (), b or ()))
+            if key == "tiers" and a.keys() == b.keys() and list(a) != list(b):
+                yield "spec.tiers", list(a), list(b)  # the first may be the default
         yield from _walk(f"{path}.{key}" if path else key, a, b)
 
 

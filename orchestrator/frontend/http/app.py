@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from orchestrator.core.config.pools import default_tiers
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.generation import GenerationApi
 from orchestrator.frontend.http.limits import Limits
@@ -15,6 +16,7 @@ from orchestrator.frontend.http.tokenize import TokenizeApi
 from orchestrator.frontend.service import TokenService
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
+from orchestrator.frontend.tiers import Tiers
 from orchestrator.observability import Metrics
 from orchestrator.observability.tracing import Tracing
 
@@ -33,18 +35,18 @@ def make_app(
     *,
     limits: Limits,
     metrics: Metrics,
-    tiers: Mapping[str, object] | None = None,
+    tiers: Tiers | None = None,
     guard: Callable[[Request], Caller | None] | None = None,
     tracing: Tracing | None = None,
     grammars: GrammarGate | None = None,
 ) -> App:
     """The OpenAI-compatible API over `service`.
 
-    `tiers` holds the names that clients may choose besides `limits.default_tier`. `guard` says who may call (see App and
+    `tiers` are those that clients may choose. `guard` says who may call (see App and
     orchestrator.frontend.auth); without one, everybody may. `tracing` decides which requests are traced. Run it with `start_http`.
     """
     app = App()
-    generation = GenerationApi(service, text, limits, metrics, tiers or {}, tracing, grammars)
+    generation = GenerationApi(service, text, limits, metrics, tiers or Tiers(default_tiers()), tracing, grammars)
     models, probes, tokens = ModelsApi(service), Probes(service, metrics), TokenizeApi(service, text, metrics)
     app.post("/v1/chat/completions", generation.chat)
     app.post("/v1/completions", generation.completions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import cast
 
@@ -27,6 +27,7 @@ from orchestrator.frontend.service import ServiceError, Submission, TokenService
 from orchestrator.frontend.text import Assembler, InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import output_budget, token_array
 from orchestrator.frontend.text.grammar_gate import GrammarGate
+from orchestrator.frontend.tiers import Tiers
 from orchestrator.observability import Metrics, Phase, RequestMeter
 from orchestrator.observability.trace import Trace
 from orchestrator.observability.tracing import Tracing
@@ -43,7 +44,7 @@ class GenerationApi:
         text: TextModel,
         limits: Limits,
         metrics: Metrics,
-        tiers: Mapping[str, object],
+        tiers: Tiers,
         tracing: Tracing | None = None,
         grammars: GrammarGate | None = None,
     ) -> None:
@@ -171,7 +172,7 @@ class GenerationApi:
             request_id=request.id,
             tokens=tokens,
             sampling=options.sampling(max_tokens),
-            tier=headers.tier(request.headers, self._tiers, self._limits.default_tier),
+            tier=headers.tier(request.headers, self._tiers),
             ttft_slo_s=ttft_s,
             tpot_slo_s=tpot_s,
             trace=self._trace(request, endpoint) if self._tracing is not None else None,

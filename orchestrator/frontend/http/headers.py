@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from orchestrator.core.quote import quoted
 from orchestrator.frontend.http.errors import ApiError
 from orchestrator.frontend.http.server import Headers
 from orchestrator.frontend.http.server.request import new_request_id, valid_request_id
+from orchestrator.frontend.tiers import Tiers, UnknownTier
 
 __all__ = ["TIER_HEADER", "new_request_id", "slo_s", "tier", "valid_request_id"]
 
@@ -22,20 +22,14 @@ def slo_s(headers: Headers) -> tuple[float | None, float | None]:
     return _goal_s(headers, _TTFT_HEADERS), _goal_s(headers, _TPOT_HEADERS)
 
 
-def tier(headers: Headers, tiers: Mapping[str, object], default: str) -> str:
+def tier(headers: Headers, tiers: Tiers) -> str:
     """The tier that the client chose, or the default; raises ApiError 400 for one that the cluster does not have."""
     chosen = headers.get(TIER_HEADER)
-    if chosen is None or chosen == default:
-        return default
-    if chosen not in tiers:
-        known = ", ".join(sorted({default, *tiers}))
-        raise ApiError(
-            400,
-            f"There is no tier {quoted(chosen)}: use one of {known} in {TIER_HEADER}.",
-            "unknown_tier",
-            TIER_HEADER,
-        )
-    return chosen
+    try:
+        return tiers.choose(chosen)
+    except UnknownTier as known:
+        text = f"There is no tier {quoted(chosen or '')}: use one of {known} in {TIER_HEADER}."
+        raise ApiError(400, text, "unknown_tier", TIER_HEADER) from None
 
 
 def _goal_s(headers: Headers, names: tuple[str, ...]) -> float | None:

@@ -10,10 +10,9 @@ from orchestrator.frontend.http.server import Bounds
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`default_tier` is the tier of requests that name none.
+    """`max_answers` bounds `n`, `max_prompts` the prompts of one completion times `n`.
 
-    `max_answers` bounds `n`, `max_prompts` the prompts of one completion times `n`, `max_prompt_logprobs` the log-probabilities of
-    prompt tokens that one request may ask for, alternatives counted.
+    `max_prompt_logprobs` bounds the log-probabilities of prompt tokens that one request may ask for, alternatives counted.
     """
 
     max_stop_strings: int = 4
@@ -23,7 +22,6 @@ class Limits:
     max_answers: int = 8
     max_prompts: int = 32
     max_prompt_logprobs: int = 65_536
-    default_tier: str = "default"
 
 
 def bounds_of(door: FrontDoor) -> Bounds:
