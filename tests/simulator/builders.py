@@ -220,7 +220,7 @@ def worlds(draw: st.DrawFn, *, adverse: bool = True, faulty: bool = True, roomy:
         front_door={
             "max_concurrent": 256 if roomy else draw(st.sampled_from([256, 256, 4, 1])),
             "refuse_late": False if roomy else draw(st.booleans()),
-            "max_queue": 512 if roomy else draw(st.sampled_from([512, 512, 3, 0])),
+            "max_queue": 512 if roomy else draw(st.sampled_from([512, 512, 3, 1])),
             "request_timeout_s": 1e4 if roomy else draw(st.sampled_from([1.0, 1.0, 4.0, 0.1, 0.004])),
         },
         policies={

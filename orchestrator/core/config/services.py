@@ -54,7 +54,9 @@ class FrontDoor:
     grpc_port: int = setting("gRPC port", 8001, minimum=0, maximum=65535)
     processes: int = setting("front door processes that share the ports", 1, minimum=1, maximum=256)
     max_concurrent: int = setting("requests in progress per process; more wait", 256, minimum=1, maximum=1_000_000)
-    max_queue: int = setting("requests that wait per process; more get 429", 512, minimum=0, maximum=1_000_000)
+    max_queue: int = setting(
+        "requests that wait per process, also for a moment: at least 1; more get 429", 512, minimum=1, maximum=1_000_000
+    )
     refuse_late: bool = setting(
         "refuse at once, with 429, a request whose first token, or those after it, would miss the goals of its tier",
         True,
