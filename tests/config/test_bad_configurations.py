@@ -139,7 +139,7 @@ CASES = [
         "frontDoor.defaultTier",
         "did you mean 'gold'?",
     ),
-    spec("no request may wait", "frontDoor:\n  maxQueue: 0", 5, "frontDoor.maxQueue", "at least 1"),
+    spec("no request may wait", "frontDoor:\n  maxQueue: 0", 5, "frontDoor.maxQueue", "use 1 to 1000000"),
     # Policies.
     spec("unknown policy", "policies:\n  routing: least_loaded", 5, "policies.routing", "did you mean 'least_load'?"),
     spec("unknown decision", "policies:\n  router: least_load", 5, "policies.router", "did you mean 'routing'?"),
