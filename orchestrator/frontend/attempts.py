@@ -61,7 +61,7 @@ class Attempts:
         self._metrics.queue.observe(record.end("queue"))
         if record.trace is not None:
             record.did("route", decided_s - begun_s)
-        record.begin("prefill", worker, prefill.reason, prefill.detail)
+        record.begin("prefill", worker, prefill.reason, _with_emitted(prefill.detail, len(flight.emitted)))
         self._bind(flight, worker, Role.PREFILL)
         if co_located:
             self._bind(flight, worker, Role.DECODE)
@@ -181,3 +181,9 @@ class Attempts:
             traceparent=flight.traceparent("handoff"),
         )
         self.send(flight.decode, pb.ToWorker(attach=attach))
+
+
+def _with_emitted(detail: str, tokens: int) -> str:
+    """Policies see the prompt; what earlier attempts emitted is prefilled after it."""
+    more = f"{tokens} emitted tokens to prefill with it"
+    return detail if not tokens else f"{detail}, {more}" if detail else more

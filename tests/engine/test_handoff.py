@@ -240,3 +240,18 @@ def test_cancel_in_every_state(llama: Case, engine_of: Any) -> None:
         engine.check_integrity()
     assert engine.stats.kv_used_blocks == engine.stats.waiting_prefill_tokens == 0
     assert not engine.has_work()
+
+
+def test_prefill_of_a_later_attempt_ends_with_its_first_token(llama: Case, engine_of: Any) -> None:
+    """And only there: an attached request has been prefilled elsewhere."""
+    engine, target = engine_of(llama), engine_of(llama)
+    prompt, answer = llama.prompts[0], llama.answers[0]
+    engine.submit(request("later", prompt + answer[:3], GREEDY, first_index=3))
+    marks = [emission.prefilled for _ in range(3) for emission in engine.step()]
+    assert marks == [True, False, False]
+    lease = prefill(engine_of(llama), "a", prompt).lease
+    assert lease is not None
+    target.reserve(Key("a", 0), len(prompt))
+    target.attach(request("a", [*prompt, answer[0]], GREEDY, first_index=1), len(prompt))
+    (first,) = target.step()
+    assert not first.prefilled

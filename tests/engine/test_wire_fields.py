@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.sampling import Sampling
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, Key, TokenLogprobs
-from workers.process.messages import sampling_from, tokens_to
+from workers.process.messages import is_plain, sampling_from, tokens_to
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,10 @@ def test_prompt_logprobs_and_errors() -> None:
     assert found == [(-1.5, [7, 3], [-0.5, -1.5]), (-0.25, [], [])]
     assert not message.logprobs and list(message.tokens) == [9]
     assert not tokens_to(Emission(Key("fd/a", 2), 1, [9])).prompt_logprobs
+
+
+def test_only_a_token_after_the_first_of_its_attempt_is_packed() -> None:
+    key = Key("fd/a", 2)
+    assert is_plain(Emission(key, 5, [9]))
+    assert not is_plain(Emission(key, 5, [9], prefilled=True))
+    assert not is_plain(Emission(key, 0, [9]))

@@ -62,8 +62,9 @@ class KvBlocks:
 class Emission:
     """What one step did for one request. `lease` is set when a prefill-only request ended and its blocks wait to be pulled.
 
-    `prompt_logprobs` come with output token 0 from the worker that prefills, for the prompt's tokens from the second on. A request
-    whose grammar cannot go on ends with `Finish.ERROR`, no token and `error`.
+    `prefilled` marks the token with which the prefill of a submitted request ends, whatever its index: a later attempt goes on where
+    the one before was lost. `prompt_logprobs` come with output token 0 from the worker that prefills, for the prompt's tokens from the
+    second on. A request whose grammar cannot go on ends with `Finish.ERROR`, no token and `error`.
     """
 
     key: Key
@@ -73,6 +74,7 @@ class Emission:
     finish: Finish | None = None
     lease: KvBlocks | None = None
     error: str = ""
+    prefilled: bool = False
     cached_tokens: int = 0
     prompt_logprobs: Sequence[TokenLogprobs] = ()
 

@@ -51,14 +51,14 @@ def kv_from(message: pb.KvBlocks) -> KvBlocks:
 
 
 def is_plain(emission: Emission) -> bool:
-    """One token after the first, and nothing else to say: the usual case, which a Step packs."""
+    """One token after the first of its attempt, and nothing else to say: the usual case, which a Step packs."""
     return (
         len(emission.tokens) == 1
         and emission.first_index > 0
         and emission.finish is None
         and emission.lease is None
         and not emission.logprobs
-        and not emission.cached_tokens
+        and not emission.prefilled
         and not emission.error
     )
 

@@ -409,7 +409,7 @@ class Step(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     PLAIN_FIELD_NUMBER: _builtins.int
     plain: _builtins.bytes
-    """Requests that got one token and nothing else: (attempt, index, token) each, uint32, little endian."""
+    """Requests that got one token after the first of their prefill, and nothing else: (attempt, index, token) each, uint32, little endian."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tokens]: ...
     def __init__(

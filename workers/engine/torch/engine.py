@@ -223,7 +223,8 @@ class TorchEngine:
         emission = Emission(sequence.key, sequence.next_index, [token], finish=finish)
         if sampled.logprobs is not None:
             emission.logprobs.append(sampled.logprobs)
-        if sequence.next_index == sequence.request.first_index:
+        if sequence.prefilling:
+            sequence.prefilling, emission.prefilled = False, True
             emission.cached_tokens = sequence.cached_tokens
             if sequence.scores is not None:
                 emission.prompt_logprobs, sequence.scores = sequence.scores.entries, None
@@ -275,7 +276,7 @@ class TorchEngine:
 
     def _account_admitted(self, chunks: list[Chunk]) -> None:
         for sequence in (chunk.sequence for chunk in chunks if not chunk.sequence.admitted):
-            sequence.admitted = True
+            sequence.admitted = sequence.prefilling = True
             sequence.cached_tokens = sequence.computed
             self.stats.prompt_tokens += len(sequence.tokens)
             self.stats.cached_prompt_tokens += sequence.computed

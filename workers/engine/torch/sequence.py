@@ -28,7 +28,7 @@ class Running:
     decoding, more mean prefill, so chunks and recomputation need no states of their own. `order` is its age: smaller is older.
     `prefix` covers the full blocks of the given tokens, of which the first `remembered` are in the prefix cache.
     `scores` are the prompt's log-probabilities until they are reported; so long no cached block is used, since there are no
-    hidden states for it.
+    hidden states for it. `prefilling` lasts from admission to the first token, for those that were not attached.
     """
 
     request: EngineRequest
@@ -42,6 +42,7 @@ class Running:
     remembered: int = 0
     cached_tokens: int = 0
     admitted: bool = False
+    prefilling: bool = False
     matcher: Matcher | None = None
     scores: PromptScores | None = None
 
