@@ -196,10 +196,9 @@ class Controller:
                     self._desired.exceeded(name, worker)
 
     def _restart(self, workers: dict[str, Document], endpoints: dict[str, Document]) -> None:
-        local, now = self._anchors.local(workers), time.monotonic()
         for name, worker in workers.items():
             endpoint = endpoints.get(name)
-            match restart_step(local[name], endpoint, endpoint is not None and self._is_warm(name, endpoint), now):
+            match restart_step(worker, endpoint, endpoint is not None and self._is_warm(name, endpoint)):
                 case RestartStep.STOP:
                     if self._hosts.stop(name):
                         record(self._store, "worker", name, Event.RESTARTING)

@@ -49,7 +49,9 @@ class Desired:
     def exceeded(self, name: str, seen: Document) -> None:
         """Its budget is over and work is left."""
         if self._change(name, seen, lambda now: {**now, "drain": {**now["drain"], "exceeded": True}}):
-            message = f"still busy after {seen['drain']['budget_s']:g} s; takes no new work and finishes what runs"
+            message = f"still busy after {seen['drain']['budget_s']:g} s"
+            if not seen.get("restart") and not seen["drain"].get("leaving"):
+                message += "; takes no new work and finishes what runs"
             record(self.store, "worker", name, Event.DRAIN_BUDGET_EXCEEDED, message)
 
     def restarted(self, name: str, seen: Document, pid: int) -> None:

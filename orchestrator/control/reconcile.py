@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.control.drain import patience_s
 from orchestrator.control.names import pool_worker
 
 Document = Mapping[str, Any]
@@ -120,4 +121,5 @@ def _leave(name: str, document: Document, serves: bool, now: float) -> Action | 
     if not leaving(document):
         return RetireWorker(name)
     drain = document["drain"]
-    return RemoveWorker(name, busy=True) if now > drain["requested_at"] + drain["budget_s"] else None
+    over = drain.get("exceeded") or now > drain["requested_at"] + patience_s(drain["budget_s"])
+    return RemoveWorker(name, busy=True) if over else None

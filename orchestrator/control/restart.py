@@ -22,8 +22,10 @@ class RestartStep(StrEnum):
     """Work is left and the time is up: let it take work again, as it is."""
 
 
-def restart_step(worker: Document, endpoint: Document | None, warm: bool, now: float) -> RestartStep:
+def restart_step(worker: Document, endpoint: Document | None, warm: bool) -> RestartStep:
     """The next step. `warm`: transports to and from the endpoint's incarnation are warm, or have been waited for long enough.
+
+    Whether the worker is drained, or its budget over (`drain.exceeded`), is what `drain_step` found.
 
     An engine that died while it was drained has been restarted by its host; then there is nothing left to stop.
     """
@@ -39,6 +41,6 @@ def restart_step(worker: Document, endpoint: Document | None, warm: bool, now: f
     drain = worker["drain"]
     if drain is None:  # somebody let it take work again
         return RestartStep.GIVE_UP
-    if now > drain["requested_at"] + drain["budget_s"]:
+    if drain.get("exceeded"):
         return RestartStep.STOP if restart["force"] else RestartStep.GIVE_UP
     return RestartStep.WAIT

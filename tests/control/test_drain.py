@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.control.drain import SETTLE_S, DrainStep, Occupancy, drain_step
+from orchestrator.control.drain import SETTLE_S, DrainStep, Occupancy, drain_step, patience_s
 
 
 def worker(budget_s: float = 10.0, *, drained: bool = False, exceeded: bool = False) -> dict[str, Any]:
@@ -42,3 +42,17 @@ def test_budget_is_reported_once_and_work_goes_on() -> None:
     assert drain_step(worker(exceeded=True), busy, 111.0) is DrainStep.WAIT
     assert drain_step(worker(exceeded=True), idle(112.0), 112.0) is DrainStep.DRAINED
     assert drain_step(worker(drained=True), idle(113.0), 113.0) is DrainStep.NONE
+
+
+@pytest.mark.parametrize("budget_s", [0.0, 0.001, SETTLE_S])
+def test_idle_worker_is_drained_under_any_budget(budget_s: float) -> None:
+    for early in (None, idle(100.1), Occupancy(1, 0, 0, 0, 100.1)):
+        assert drain_step(worker(budget_s), early, 102.0) is DrainStep.WAIT
+    assert drain_step(worker(budget_s), idle(101.0), 102.0) is DrainStep.DRAINED
+    assert drain_step(worker(budget_s), Occupancy(1, 0, 0, 0, 101.0), 102.0) is DrainStep.BUDGET_EXCEEDED
+
+
+def test_silence_is_not_waited_out_for_ever() -> None:
+    assert drain_step(worker(0.0), None, 100.0 + patience_s(0.0)) is DrainStep.WAIT
+    assert drain_step(worker(0.0), None, 100.1 + patience_s(0.0)) is DrainStep.BUDGET_EXCEEDED
+    assert patience_s(60.0) == 60.0

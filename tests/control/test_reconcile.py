@@ -72,6 +72,10 @@ def test_serving_worker_finishes_its_work_before_it_goes() -> None:
     workers["decode-1"]["drain"] = LEAVING
     assert reconcile(one, workers, serving, serving, 105.0) == []
     assert reconcile(one, workers, serving, serving, 110.5) == [RemoveWorker("decode-1", busy=True)]
+    workers["decode-1"]["drain"] = LEAVING | {"budget_s": 0.0}
+    assert reconcile(one, workers, serving, serving, 101.0) == [], "it may be idle, and has not been asked"
+    workers["decode-1"]["drain"] = LEAVING | {"budget_s": 0.0, "exceeded": True}
+    assert reconcile(one, workers, serving, serving, 101.0) == [RemoveWorker("decode-1", busy=True)]
     workers["decode-1"]["drained"] = True
     assert reconcile(one, workers, serving, serving, 105.0) == [RemoveWorker("decode-1")]
 

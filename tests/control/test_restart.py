@@ -21,41 +21,44 @@ def asked(*, force: bool = False, drained: bool = False) -> dict[str, Any]:
 
 
 def test_nothing_is_asked_for() -> None:
-    assert restart_step(FRESH, endpoint(), True, 100.0) is RestartStep.NONE
+    assert restart_step(FRESH, endpoint(), True) is RestartStep.NONE
 
 
 def test_it_is_stopped_once_it_is_drained() -> None:
-    assert restart_step(asked(), endpoint(), True, 105.0) is RestartStep.WAIT
-    assert restart_step(asked(drained=True), endpoint(), True, 105.0) is RestartStep.STOP
+    assert restart_step(asked(), endpoint(), True) is RestartStep.WAIT
+    assert restart_step(asked(drained=True), endpoint(), True) is RestartStep.STOP
 
 
 def test_engine_that_does_not_serve_needs_no_drain() -> None:
     for state in ("starting", "dead"):
-        assert restart_step(asked(), endpoint(state=state), False, 100.0) is RestartStep.STOP
+        assert restart_step(asked(), endpoint(state=state), False) is RestartStep.STOP
 
 
 def test_new_engine_takes_work_when_it_is_ready_and_warm() -> None:
     worker = asked(drained=True)
-    assert restart_step(worker, None, False, 105.0) is RestartStep.WAIT
-    assert restart_step(worker, endpoint(8, "starting"), False, 105.0) is RestartStep.WAIT
-    assert restart_step(worker, endpoint(8), False, 105.0) is RestartStep.WAIT
-    assert restart_step(worker, endpoint(8), True, 105.0) is RestartStep.RESUME
+    assert restart_step(worker, None, False) is RestartStep.WAIT
+    assert restart_step(worker, endpoint(8, "starting"), False) is RestartStep.WAIT
+    assert restart_step(worker, endpoint(8), False) is RestartStep.WAIT
+    assert restart_step(worker, endpoint(8), True) is RestartStep.RESUME
     assert undone(worker) == FRESH | {"restart": None}
 
 
 def test_budget_ends_the_restart_or_the_work() -> None:
-    assert restart_step(asked(), endpoint(), True, 110.5) is RestartStep.GIVE_UP
-    assert restart_step(asked(force=True), endpoint(), True, 110.5) is RestartStep.STOP
+    for force, step in ((False, RestartStep.GIVE_UP), (True, RestartStep.STOP)):
+        worker = asked(force=force)
+        assert restart_step(worker, endpoint(), True) is RestartStep.WAIT
+        worker["drain"]["exceeded"] = True
+        assert restart_step(worker, endpoint(), True) is step
 
 
 def test_resuming_by_hand_gives_it_up() -> None:
-    assert restart_step(asked() | {"drain": None}, endpoint(), True, 101.0) is RestartStep.GIVE_UP
+    assert restart_step(asked() | {"drain": None}, endpoint(), True) is RestartStep.GIVE_UP
 
 
 def test_drained_worker_stays_drained() -> None:
     drained = FRESH | {"drain": {"budget_s": 1.0, "requested_at": 50.0}, "drained": True}
     worker = wanted(drained, 7, 10.0, False, 100.0)
-    assert restart_step(worker, endpoint(), True, 100.0) is RestartStep.STOP
+    assert restart_step(worker, endpoint(), True) is RestartStep.STOP
     assert undone(worker) == drained | {"restart": None}
 
 
