@@ -71,9 +71,15 @@ def channel_credentials() -> grpc.ChannelCredentials:
 
 
 def _own() -> tuple[Path, Path] | None:
-    """Certificate and key for clusters that ask for one: TANDEM_CERT_FILE and TANDEM_KEY_FILE."""
+    """Certificate and key for clusters that ask for one: TANDEM_CERT_FILE and TANDEM_KEY_FILE. Raises CliError for one alone."""
     certificate, key = os.environ.get("TANDEM_CERT_FILE"), os.environ.get("TANDEM_KEY_FILE")
-    return (Path(certificate), Path(key)) if certificate and key else None
+    if certificate and key:
+        return Path(certificate), Path(key)
+    if certificate or key:
+        given, missing = ("CERT", "KEY") if certificate else ("KEY", "CERT")
+        what, do = f"TANDEM_{given}_FILE is set and TANDEM_{missing}_FILE is not", "set both, or neither"
+        raise usage(what, "a certificate and its key belong together", do)
+    return None
 
 
 def _read(path: Path, option: str) -> bytes:

@@ -80,7 +80,8 @@ def _options(
             callback=_keep_ca_file,
             expose_value=False,
             metavar="FILE",
-            help="Authorities to trust (PEM), for a cluster with TLS. [env: TANDEM_CA_FILE]",
+            help="Authorities to trust (PEM), for a cluster with TLS. [env: TANDEM_CA_FILE; your own certificate: "
+            "TANDEM_CERT_FILE and TANDEM_KEY_FILE]",
         ),
     ] = None,
     verbose: Annotated[

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.cli import globals as cli_globals
 from orchestrator.cli.connection import connect
-from orchestrator.cli.credentials import api_key, bearer
+from orchestrator.cli.credentials import api_key, bearer, channel_credentials, ssl_context
 from orchestrator.cli.errors import CliError
 from orchestrator.core.config import Tls as TlsFiles
 from orchestrator.frontend.auth import Gate, Keyring, Tls
@@ -107,3 +107,11 @@ def test_files_that_cannot_be_read(environment, tmp_path):
     environment.setenv("TANDEM_SERVER", "127.0.0.1:1")
     with pytest.raises(CliError, match="cannot be read"):
         ask()
+
+
+@pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])
+def test_a_certificate_and_its_key_are_given_together(environment, authority, given, missing):
+    environment.setenv(f"TANDEM_{given}_FILE", str(authority.ca))
+    for use in (ssl_context, channel_credentials):
+        with pytest.raises(CliError, match=f"TANDEM_{given}_FILE is set and TANDEM_{missing}_FILE is not"):
+            use()
