@@ -14,6 +14,7 @@ from orchestrator.cli.connection import run_directory
 from orchestrator.cli.errors import CliError
 from orchestrator.cli.globals import GLOBALS
 from orchestrator.cli.output import Form, FormOption, dump
+from orchestrator.cli.security_files import check_files
 from orchestrator.core.config import Cluster, ConfigError, load, parse
 from orchestrator.core.config import dump as dump_cluster
 
@@ -78,6 +79,7 @@ def up(
 ) -> None:
     """Start a cluster and keep it until Ctrl-C, or until `pdctl down` with --detach."""
     cluster = configured(file, name, http_port, grpc_port)
+    check_files(cluster)
     from orchestrator.control import detached, launch
     from orchestrator.control.problem import StartError
     from orchestrator.control.rundir import RunDirectory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,16 @@ def run_dir(tmp_path: Path, _server: AdminServer) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the caller's shell exports for a cluster of its own is nothing to these tests."""
+    for name in [name for name in os.environ if name.startswith("TANDEM_")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def lone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pdctl:
     """`pdctl` where no cluster runs."""
-    monkeypatch.delenv("TANDEM_SERVER", raising=False)
-    monkeypatch.delenv("TANDEM_API_KEY", raising=False)
     monkeypatch.setenv("TANDEM_RUN_DIR", str(tmp_path / "nothing"))
     monkeypatch.setenv("NO_COLOR", "1")
     return _invoke

@@ -18,6 +18,7 @@ class KeyFileError(Exception):
 
     def __init__(self, what: str, where: str, do: str) -> None:
         super().__init__(f"{what}; {where}; {do}")
+        self.what, self.where, self.do = what, where, do
 
 
 def parse_keys(text: str, where: str) -> list[ApiKey]:

@@ -21,6 +21,7 @@ class TlsError(Exception):
 
     def __init__(self, what: str, where: str, do: str) -> None:
         super().__init__(f"{what}; {where}; {do}")
+        self.what, self.where, self.do = what, where, do
 
 
 class Tls:
