@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.cli.connection import connect
 from orchestrator.cli.documents import Document, document, single
-from orchestrator.cli.names import RequestArgument
+from orchestrator.cli.names import RequestArgument, tell_if_one_of_several
 from orchestrator.cli.output import Form, FormOption, dump
 from orchestrator.cli.timeline import Timeline
 from orchestrator.cli.units import duration, size
@@ -16,6 +16,7 @@ def request(request_id: RequestArgument, output: FormOption = Form.TABLE) -> Non
         from pd.v1.admin_pb2 import NameRequest
 
         found = document(client.admin.DescribeRequest(NameRequest(name=request_id)))
+    tell_if_one_of_several(request_id, found["request"]["request_id"])
     if output is not Form.TABLE:
         print(dump(single("RequestExplanation", found), output))
         return

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.output import say
+
 
 def bare(kind: str, name: str) -> str:
     """The name without `kind/` before it."""
@@ -31,5 +33,14 @@ PoolArgument = Annotated[
     str, typer.Argument(metavar="POOL", help="The pool, as `pdctl get pools` names it.", callback=_pool)
 ]
 RequestArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="The request, as `pdctl get requests` names it.", callback=_request)
+    str,
+    typer.Argument(
+        metavar="ID", help="The request, as `pdctl get requests` names it, or the `id` of an answer.", callback=_request
+    ),
 ]
+
+
+def tell_if_one_of_several(asked: str, found: str) -> None:
+    """Say so where the cluster took a name for the first of the requests behind one answer."""
+    if found.endswith("-0") and not asked.endswith(found):
+        say(f"{asked} is no single request: this is the first of its answers, {found}; see {found[:-1]}1 and so on too")

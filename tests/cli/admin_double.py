@@ -80,9 +80,9 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
     def ListPools(self, request: Any, context: Any) -> admin_pb2.PoolList:
         return admin_pb2.PoolList(items=self.pools)
 
-    def _request(self) -> admin_pb2.RequestInfo:
+    def _request(self, request_id: str = "req-1") -> admin_pb2.RequestInfo:
         return admin_pb2.RequestInfo(
-            request_id="req-1",
+            request_id=request_id,
             state="finished",
             prompt_tokens=9,
             output_tokens=40,
@@ -100,11 +100,11 @@ class AdminDouble(admin_pb2_grpc.AdminServicer, routing_pb2_grpc.RouterServicer)
         return admin_pb2.RequestList(items=rows, silent_front_doors=self.silent)
 
     def DescribeRequest(self, request: Any, context: Any) -> admin_pb2.RequestDetail:
-        if request.name != "req-1":
+        if request.name not in ("req-1", "several"):
             context.abort(grpc.StatusCode.NOT_FOUND, f"no request {request.name!r}; the last 1000 are kept")
         stage = admin_pb2.Stage
         return admin_pb2.RequestDetail(
-            request=self._request(),
+            request=self._request("req-1" if request.name == "req-1" else f"{request.name}-0"),
             arrived_at=time.time() - 12,
             kv_bytes=65536,
             stages=[

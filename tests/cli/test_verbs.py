@@ -31,6 +31,14 @@ def test_describe_request(pdctl: Pdctl) -> None:
     assert done.code == 0 and "40 of at most 64 tokens" in done.out and "64.0 KiB" in done.out
 
 
+@pytest.mark.parametrize("verb", ["explain", "describe"])
+def test_answers_of_several_requests_are_told_apart(pdctl: Pdctl, verb: str) -> None:
+    done = pdctl(verb, "request", "several")
+    assert done.code == 0 and "several-0" in done.out
+    assert "the first of its answers, several-0; see several-1" in done.err
+    assert not pdctl(verb, "request", "req-1").err
+
+
 def test_explain_names_workers_reasons_and_times(pdctl: Pdctl) -> None:
     lines = pdctl("explain", "request", "req-1").out.splitlines()
     assert "Prefill ran on prefill-0, decode on decode-0; 64.0 KiB of KV moved between them." in lines

@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 
 from orchestrator.core.config import Cluster, dump
 from orchestrator.core.request import RequestState
+from orchestrator.frontend.records import RequestRecord
 from pd.v1 import admin_pb2 as pb
 from tests.control.admin_doubles import Served, refused
 
@@ -146,3 +147,32 @@ async def test_integrity_names_what_is_wrong(served: Served) -> None:
     assert (report.ok, report.ledger) == (False, "the ledger counts r-9")
     assert {w.worker: w.ok for w in report.workers} == {"decode-0": False, "prefill-0": False}
     assert next(w.message for w in report.workers if w.worker == "decode-0") == "not ready: dead"
+
+
+@pytest.mark.parametrize("name", ["r-1", "chatcmpl-r-1", "cmpl-r-1", "resp_r-1"])
+async def test_requests_are_found_by_the_id_of_their_answer(served: Served, name: str) -> None:
+    detail = await served.admin.DescribeRequest(pb.NameRequest(name=name))
+    assert detail.request.request_id == "r-1"
+
+
+@pytest.mark.parametrize("name", ["two", "chatcmpl-two", "two-0"])
+async def test_of_several_answers_the_first_is_described(served: Served, name: str) -> None:
+    served.dispatcher.records += [record_of("two-1"), record_of("two-0")]
+    detail = await served.admin.DescribeRequest(pb.NameRequest(name=name))
+    assert detail.request.request_id == "two-0"
+
+
+async def test_an_id_of_the_clients_own_goes_before_what_it_may_stand_for(served: Served) -> None:
+    served.dispatcher.records += [record_of("chatcmpl-r-1"), record_of("r-1-0")]
+    for name in ("chatcmpl-r-1", "r-1"):
+        assert (await served.admin.DescribeRequest(pb.NameRequest(name=name))).request.request_id == name
+
+
+async def test_an_unknown_request_is_answered_with_the_last_few(served: Served) -> None:
+    served.dispatcher.records += [record_of(f"q{i}") for i in range(9)]
+    _, message = await refused(served.admin.DescribeRequest(pb.NameRequest(name="nothing-like-it")))
+    assert message.endswith("use one of: q4, q5, q6, q7, q8")
+
+
+def record_of(request_id: str) -> RequestRecord:
+    return RequestRecord(request_id, "demo", "default", 10, 20, 0.0)

@@ -13,6 +13,7 @@ from orchestrator.frontend.admin import messages
 from orchestrator.frontend.admin.base import AdminBase
 from orchestrator.frontend.admin.errors import Context, invalid, not_found
 from orchestrator.frontend.admin.integrity import check_workers
+from orchestrator.frontend.admin.request_names import request_ids
 from orchestrator.frontend.admin.seams import FrontDoorInfo, RequestSource
 from orchestrator.frontend.admin.siblings import Siblings
 from orchestrator.frontend.admin.watch import changes
@@ -20,6 +21,8 @@ from orchestrator.state import Store
 from pd.v1 import admin_pb2 as pb
 
 LIST_LIMIT = 100
+KNOWN = 5
+"""Requests that the message about an unknown one names: the last ones."""
 
 
 class Requests(AdminBase):
@@ -53,9 +56,9 @@ class Requests(AdminBase):
             yield update
 
     async def DescribeRequest(self, request: pb.NameRequest, context: Context) -> pb.RequestDetail:
-        record = self._dispatcher.find(request.name)
-        if record is not None:
-            return messages.request_detail(record, self._info.id)
+        for request_id in request_ids(request.name):
+            if (record := self._dispatcher.find(request_id)) is not None:
+                return messages.request_detail(record, self._info.id)
         silent: list[str] = []
         if not request.local:
             found, silent = await self._siblings.ask(
@@ -64,7 +67,7 @@ class Requests(AdminBase):
             for reply in found.values():
                 if reply is not None:
                     return reply
-        known = [r.request_id for r in self._dispatcher.requests()]
+        known = [r.request_id for r in self._dispatcher.requests()[-KNOWN:]]
         kind = f"request (asked in vain: {', '.join(silent)})" if silent else "request"
         await not_found(context, kind, request.name, known)
 
