@@ -107,9 +107,8 @@ def build_dispatcher(
 
 
 def observe(cluster: Cluster, name: str, dispatcher: Dispatcher, metrics: Metrics) -> Tracing | None:
-    """Logs as the spec wants them, and whoever hears of each request's end; returns the tracing, if any."""
+    """Whoever hears of each request's end; returns the tracing, if any."""
     wanted = cluster.spec.observability
-    configure_logs(wanted.log_format, wanted.log_level, name)
     dispatcher.on_end.append(StageTimes(metrics))
     if wanted.access_log:
         dispatcher.on_end.append(AccessLog())
@@ -153,6 +152,7 @@ async def start_grpc(
 async def serve(config: FrontDoorConfig) -> None:
     store = open_store(config.store_url, config.cluster_name)
     cluster = await asyncio.to_thread(read_cluster, store)
+    configure_logs(cluster.spec.observability.log_format, cluster.spec.observability.log_level, config.id)
     text = TextModel.load(Path(config.model_dir))
     tiers = Tiers.of(cluster.spec)
     metrics = Metrics(tiers=tiers)

@@ -136,7 +136,7 @@ async def test_body(
             "unknown_tier",
             "interactive",
         ),
-        ("POST", "/v1/nothing", JSON, 404, "not_found", "/v1/chat/completions"),
+        ("POST", "/v1/nothing", JSON, 404, "not_found", "/v1/responses"),
         ("GET", "/v1/completions", {}, 405, "method_not_allowed", "use POST"),
     ],
 )

@@ -8,7 +8,7 @@ from orchestrator.frontend.http.server.bounds import Bounds
 from orchestrator.frontend.http.server.error import ApiError
 from orchestrator.frontend.http.server.request import Caller, Handler, Request
 
-NOT_FOUND = "There is no {path}: see /v1/models, /v1/chat/completions and /v1/completions."
+NOT_FOUND = "There is no {path}: see /v1/models, /v1/chat/completions, /v1/completions and /v1/responses."
 _SHOWN_CHARS = 100
 
 
