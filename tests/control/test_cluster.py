@@ -106,6 +106,14 @@ def test_restart_whose_time_is_up_leaves_the_worker_as_it_is(running: Running) -
     assert running.store.get("endpoint", "decode-0") == before
 
 
+def test_idle_worker_is_restarted_under_any_budget(running: Running) -> None:
+    before = running.store.get("endpoint", "decode-0")
+    assert before is not None
+    ask(running, "decode-0", before["incarnation"], budget_s=0.001)
+    eventually(lambda: running.events("Restarted"), 60)
+    assert not running.events("DrainBudgetExceeded") and not running.events("RestartGivenUp")
+
+
 def ask(running: Running, worker: str, incarnation: int, budget_s: float) -> None:
     from orchestrator.state.restarts import wanted
 
