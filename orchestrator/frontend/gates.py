@@ -1,4 +1,7 @@
-"""Which workers take new requests: those that the cluster wants to, and whose circuit breaker is not open."""
+"""Which workers take new requests: those that the cluster wants to, and whose circuit breaker is not open.
+
+Breakers that are open for all that are left are ignored: a worker that fails some requests is better than none.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,13 @@ class Gates:
         """What the store and the connection say of a worker."""
         self._wanted[name] = accepts
         self._router.set_worker(name, role, self._open(name))
+        self.tick()
 
     def shut(self, name: str) -> None:
         """The connection to a worker is gone."""
         self._wanted[name] = False
         self._router.set_accepts(name, False)
+        self.tick()
 
     def renew(self, name: str) -> None:
         """Another incarnation is there: what its predecessor failed does not count against it."""
@@ -55,7 +60,7 @@ class Gates:
         return breaker.state if breaker else BreakerState.CLOSED
 
     def tick(self) -> None:
-        """Let breakers whose time is over have their trial."""
+        """Let breakers whose time is over have their trial, and see whether others are left."""
         for name in self._tripped:
             self._apply(name)
 
@@ -74,6 +79,7 @@ class Gates:
             log.info("worker %s works again: its breaker is closed", name)
             self._tripped.discard(name)
             self._apply(name)
+            self.tick()
 
     def failed(self, name: str, why: str) -> None:
         """The worker failed a request for a reason of its own."""
@@ -81,11 +87,17 @@ class Gates:
         if breaker.failed(self._clock()):
             log.warning("worker %s keeps failing requests: its breaker is open; the last one: %s", name, why)
             self._tripped.add(name)
-            self._apply(name)
+            self.tick()
 
     def _open(self, name: str) -> bool:
         breaker = self._breakers.get(name)
-        return self._wanted.get(name, False) and (breaker is None or breaker.takes(self._clock()))
+        if not self._wanted.get(name, False):
+            return False
+        return breaker is None or breaker.takes(self._clock()) or not self._another(name)
+
+    def _another(self, name: str) -> bool:
+        """A worker beside this one takes requests, and its breaker is closed."""
+        return any(wanted and other != name and other not in self._tripped for other, wanted in self._wanted.items())
 
     def _apply(self, name: str) -> None:
         self._router.set_accepts(name, self._open(name))

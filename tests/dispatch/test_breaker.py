@@ -91,9 +91,10 @@ def test_a_new_incarnation_begins_with_a_closed_breaker():
     router = Router(make("routing", "least_load", {}))
     gates = Gates(router, Metrics())
     gates.want("decode-0", Role.DECODE, True)
+    gates.want("decode-1", Role.DECODE, True)
     for _ in range(5):
         gates.failed("decode-0", "transfer: peer gone")
-    assert gates.state("decode-0") is BreakerState.OPEN and not router.view.accepts.any()
+    assert gates.state("decode-0") is BreakerState.OPEN and not router.view.accepts[router.row("decode-0")]
     gates.renew("decode-0")
     assert gates.state("decode-0") is BreakerState.CLOSED and router.view.accepts.all()
 
@@ -105,3 +106,34 @@ def test_short_prompts_do_not_make_a_long_one_late():
         patience.served(1, 1.0 * i + 0.015)
     patience.arrived(4000, 100.0)
     assert patience.wait_s(4000) < 1.0
+
+
+def test_a_breaker_is_ignored_where_no_other_worker_is_left():
+    router, clock_s = Router(make("routing", "least_load", {})), [0.0]
+    gates = Gates(router, Metrics(), clock=lambda: clock_s[0])
+    names = ("decode-0", "decode-1")
+    for name in names:
+        gates.want(name, Role.DECODE, True)
+
+    def open_to() -> list[bool]:
+        return [bool(router.view.accepts[router.row(name)]) for name in names]
+
+    for _ in range(5):
+        gates.failed("decode-0", "test")
+    assert open_to() == [False, True]
+    gates.shut("decode-1")
+    assert open_to() == [True, False]
+    gates.want("decode-1", Role.DECODE, True)
+    assert open_to() == [False, True]
+    for _ in range(5):
+        gates.failed("decode-1", "test")
+    assert open_to() == [True, True]
+    # A trial keeps others away only where they can go elsewhere.
+    clock_s[0] = 3.0
+    gates.tick()
+    gates.placed("decode-0", "a")
+    assert open_to() == [True, True]
+    assert gates.state("decode-0") is BreakerState.HALF_OPEN
+    gates.succeeded("decode-0", "a")
+    gates.placed("decode-1", "b")
+    assert open_to() == [True, False]

@@ -17,18 +17,31 @@ def refuse(service, links, name, request_id):
     service.link_message(links[name], pb.FromWorker(refused=pb.Refused(key=key, code="unknown", message="sick")))
 
 
-async def test_a_worker_that_keeps_failing_gets_no_more_requests():
-    service, links = dispatcher(sick=Role.BOTH)
-    for i in range(5):
-        submit(service, f"r{i}")
-        refuse(service, links, "sick", f"r{i}")
+async def test_a_worker_that_keeps_failing_gets_no_more_requests_while_there_is_another():
+    service, links = dispatcher(sick=Role.BOTH, well=Role.BOTH)
+
+    def runs_on(request_id):
+        submit(service, request_id)
+        return service.find(request_id).prefill_worker
+
+    for i in range(20):
+        if runs_on(f"r{i}") == "sick":
+            refuse(service, links, "sick", f"r{i}")
         service.cancel(f"r{i}")
     assert service.gates.state("sick") is BreakerState.OPEN
+    assert {runs_on(f"s{i}") for i in range(4)} == {"well"}
+    service.link_down(links["well"], "gone")
+    assert service.ready and runs_on("later") == "sick"
+    service.check_integrity()
+
+
+async def test_without_workers_requests_are_refused():
+    service, links = dispatcher(w0=Role.BOTH)
+    service.link_down(links["w0"], "gone")
     assert not service.ready
     with pytest.raises(ServiceError) as nobody:
         submit(service, "later")
     assert nobody.value.cause is Cause.NO_CAPACITY
-    service.check_integrity()
 
 
 async def test_a_refusal_costs_an_attempt_and_the_next_one_runs():
