@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from orchestrator.core.request import RequestView
 from orchestrator.routing.congestion import Congestion
-from orchestrator.routing.patience import HEADROOM, Patience
+from orchestrator.routing.margin import Margin
+from orchestrator.routing.patience import Patience
 from orchestrator.routing.router import Report, Router
 
 PAUSE_S = 1.0
@@ -36,6 +37,7 @@ class Lateness:
     def __init__(self, router: Router, refuse: bool) -> None:
         self.refuses = refuse
         self._patience = Patience()
+        self._margin = Margin()
         self._congestion = Congestion(router)
 
     def check(
@@ -45,7 +47,7 @@ class Lateness:
         if not self.refuses:
             return None
         if ttft_slo_s is not None:
-            wait_s, bearable_s = self._patience.wait_s(prompt_tokens), HEADROOM * ttft_slo_s
+            wait_s, bearable_s = self._patience.wait_s(prompt_tokens), self._margin.share * ttft_slo_s
             if wait_s > bearable_s:
                 return TooLate(
                     f"the first token would come after about {wait_s:.1f} s",
@@ -70,6 +72,8 @@ class Lateness:
     def served(self, request: RequestView, now_s: float) -> None:
         """It got its first token."""
         self._patience.served(request.prompt_tokens, now_s)
+        if request.ttft_slo_s is not None:
+            self._margin.answered(now_s - request.arrival_s, request.ttft_slo_s)
 
     def left(self, request: RequestView) -> None:
         """It ended without one."""

@@ -10,9 +10,6 @@ MEMORY = 0.95
 TURN_TOKENS = 256
 """A short prompt takes about as long as one of a few hundred tokens: as long as it takes to read the weights."""
 
-HEADROOM = 0.8
-"""Share of a goal that may be waited for: the forecast errs, and a request that is let in shall keep its goal."""
-
 
 @dataclass(slots=True)
 class Patience:

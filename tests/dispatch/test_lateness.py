@@ -6,7 +6,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.core.request import RequestView
 from orchestrator.policies.registry import make
 from orchestrator.routing.lateness import PAUSE_S, Lateness
-from orchestrator.routing.patience import HEADROOM
+from orchestrator.routing.margin import FIRST
 from orchestrator.routing.router import Report, Router
 
 
@@ -33,9 +33,9 @@ def make_busy(late):
 def test_a_first_token_in_time_and_one_that_is_not():
     late = lateness()
     make_busy(late)
-    assert late.check(1000, 4.0 / HEADROOM, None, 0, 103.0) is None
+    assert late.check(1000, 4.0 / FIRST, None, 0, 103.0) is None
     refused = late.check(1000, 3.0, None, 0, 103.0)
-    assert refused.retry_after_s == pytest.approx(4.0 - 3.0 * HEADROOM)
+    assert refused.retry_after_s == pytest.approx(4.0 - 3.0 * FIRST)
     assert refused.why("gold") == (
         "the first token would come after about 4.0 s, and gold promises 3 s; "
         "try again later, or choose a tier with a longer TTFT"
