@@ -94,8 +94,8 @@ def cluster(spec: str, *, start_s: float = 300.0) -> Iterator[Cluster]:
         finally:
             store.close()
             down = subprocess.run([PDCTL, "down", "--run-dir", str(run_dir)], capture_output=True, text=True)
-        if KEEP in os.environ:
-            shutil.copytree(run_dir / "logs", os.environ[KEEP], dirs_exist_ok=True)
+            if KEEP in os.environ:
+                shutil.copytree(run_dir / "logs", os.environ[KEEP], dirs_exist_ok=True)
         left = processes(str(run_dir))
         if down.returncode or left:
             raise RuntimeError(f"pdctl down: {down.stderr}; left: {left}")
