@@ -47,8 +47,9 @@ class ChildProcess:
     """A child that prints one JSON line with its `pid` and ports on stdout when it serves; all else it prints goes to `log`.
 
     `on_ready(line)` runs on a thread of this object, at most once. A child that is not ready within `start_timeout_s` is
-    killed. With `limits` it must send pulses from then on (see `orchestrator.core.pulse`); one that hangs is told to write
-    its stacks to its stderr and killed, after `on_hung(why)` on the thread that waits. A log on a full disk loses lines.
+    killed. With `limits` it must send pulses from then on (see `orchestrator.core.pulse`), or from its first pulse on if that comes
+    before; one that hangs is told to write its stacks to its stderr and killed, after `on_hung(why)` on the thread that waits.
+    A log on a full disk loses lines.
     """
 
     def __init__(
@@ -132,10 +133,11 @@ class ChildProcess:
         with stdout:
             for line in stdout:
                 document = _json_line(line)
-                if ready and "pulse" in document:
+                if "pulse" in document:
                     if self._watch is not None:
                         self._watch.heard(document["pulse"])
-                    self._tell(self._on_pulse, document["pulse"])
+                    if ready:
+                        self._tell(self._on_pulse, document["pulse"])
                 elif not ready and "pid" in document:
                     ready = True
                     self._deadline.cancel()

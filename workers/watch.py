@@ -40,7 +40,7 @@ class Silence:
 
 
 class HungWatch:
-    """Counts silence from the moment the child is ready. `heard` and `check` may run on two threads."""
+    """Counts silence from the moment the child is ready, or first pulses. `heard` and `check` may run on two threads."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

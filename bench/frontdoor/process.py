@@ -64,8 +64,8 @@ class Child:
 
     def _line(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._log.stem} ended: {self.log_tail()}")
-        document: dict[str, Any] = json.loads(line)
-        return document
+        for line in self._process.stdout:
+            document: dict[str, Any] = json.loads(line)
+            if "pulse" not in document:
+                return document
+        raise RuntimeError(f"{self._log.stem} ended: {self.log_tail()}")

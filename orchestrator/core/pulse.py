@@ -22,8 +22,7 @@ class PulsePipe:
     """Writes without waiting: what a supervisor that is stopped itself does not read is dropped once the pipe is full.
 
     The pipe is opened anew for that, because O_NONBLOCK on stdout itself would break whoever else prints. Does nothing
-    where stdout is no pipe: nobody supervises then. `after_ready` sends all that libraries print later to stderr, so that
-    they never wait for a reader either.
+    where stdout is no pipe: nobody supervises then.
     """
 
     def __init__(self, stdout: int = 1) -> None:
@@ -35,12 +34,16 @@ class PulsePipe:
     def after_ready(cls) -> PulsePipe:
         """For a process whose ready line is out."""
         pipe = cls()
-        if pipe._pipe is not None:
+        pipe.is_ready()
+        return pipe
+
+    def is_ready(self) -> None:
+        """The ready line is out: send all that libraries print later to stderr, so that they never wait for a reader either."""
+        if self._pipe is not None:
             sys.stdout.flush()
             os.dup2(2, 1)
             with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr to dump to
                 faulthandler.register(DUMP_SIGNAL, all_threads=True)
-        return pipe
 
     def send(self, pulse: dict[str, Any]) -> bool:
         """False if the line was dropped. A line is below PIPE_BUF, so whole or not there."""

@@ -180,6 +180,10 @@ async def serve(config: FrontDoorConfig) -> None:
         tracing=tracing,
         grammars=grammars,
     )
+    # From here on clients may wait for it, so a hang must be noticed although it is not ready.
+    pulse = PulsePipe()
+    pulse.send({})
+    pulses = asyncio.create_task(pulse.run())
     try:
         http, http_port = await start_http(
             app,
@@ -234,7 +238,7 @@ async def serve(config: FrontDoorConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     print(json.dumps({"http_port": http_port, "grpc_port": grpc_port, "pid": os.getpid()}), flush=True)
-    pulses = asyncio.create_task(PulsePipe.after_ready().run())
+    pulse.is_ready()
     # What was made so far stays; what requests make is freed by its last reference, so the collector has little to find.
     gc.collect()
     gc.freeze()

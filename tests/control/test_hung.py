@@ -173,6 +173,16 @@ def test_hung_child_leaves_its_stacks_in_its_log(tmp_path: Path) -> None:
     assert "chatter" in log and "hung: no sign of life" in log and "in stuck_here" in log
 
 
+def test_child_that_hangs_between_its_first_pulse_and_its_ready_line(tmp_path: Path) -> None:
+    code = "import threading\nfrom orchestrator.core.pulse import PulsePipe\nPulsePipe().send({})\nthreading.Event().wait()"
+    ready: list[dict[str, Any]] = []
+    child = ChildProcess((sys.executable, "-c", code), tmp_path / "log", {}, ready.append, 30.0, Limits(1.0, 60.0))
+    started = time.monotonic()
+    assert child.wait() < 0
+    assert str(child.hung).startswith("no sign of life for 1.") and time.monotonic() - started < 20.0
+    assert not ready
+
+
 def test_child_that_pulses_lives_and_a_long_step_ends_it(tmp_path: Path) -> None:
     hung: list[str] = []
     child = pulsing(tmp_path, "asyncio.run(pulses.run(lambda t=time.monotonic(): {'step_s': time.monotonic() - t}))",

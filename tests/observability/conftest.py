@@ -78,8 +78,8 @@ def start(directory, name, module, config):
 
 def ready(child, log):
     for line in child.stdout:
-        if line.startswith(b"{"):
-            return json.loads(line)
+        if line.startswith(b"{") and "pid" in (found := json.loads(line)):
+            return found
     raise AssertionError(f"{child.args} ended: {log.read_text()[-2000:]}")
 
 
