@@ -155,7 +155,7 @@ async def settled(target: Cluster, before: dict[str, Footprint]) -> dict[str, di
     return grown
 
 
-async def campaign(bench: Bench, target: Cluster, clients: int, warm_up: int) -> None:
+async def campaign(bench: Bench, target: Cluster, clients: int, warm_up: int = ROUND // 2) -> None:
     """Warm up, then the rounds."""
     crowd = Vanishing(target, bench.seed)
     try:
@@ -213,10 +213,10 @@ def report(
 
 def measure(bench: Bench) -> None:
     """1,000 clients; 100 with --quick."""
-    clients, warm_up = (100, ROUND // 2) if bench.quick else (CLIENTS, KEPT + ROUND)
+    sizes = (100,) if bench.quick else (CLIENTS, KEPT + ROUND)
     with cluster(SPEC) as target:
         target.wait_ready()
-        asyncio.run(campaign(bench, target, clients, warm_up))
+        asyncio.run(campaign(bench, target, *sizes))
 
 
 if __name__ == "__main__":
