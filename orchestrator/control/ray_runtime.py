@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -20,9 +21,13 @@ from orchestrator.control.names import NAMESPACE
 from orchestrator.control.problem import StartError
 from orchestrator.core.config import Cluster
 
+log = logging.getLogger(__name__)
+
 OBJECT_STORE_BYTES = 100 << 20
 REACH_S = 5.0
 START_S = 240.0
+STARTS = 3
+"""A raylet gives its agents 15 s, fixed in its code, and ends without them; on a busy machine it is started again."""
 
 # Read by Ray when it is imported or started. The object store is idle here, and nothing is reported to anybody.
 QUIET = {
@@ -67,32 +72,58 @@ def _quiet() -> None:
     os.environ.update({key: value for key, value in QUIET.items() if key not in os.environ})
 
 
+class RayletEnded(OSError):
+    """The raylet gave up while it started."""
+
+
 def _start(cluster: Cluster, directory: Path) -> RayRuntime:
     _quiet()
     import ray
 
-    wanted = sum(pool.count * pool.resources.cpus for pool in cluster.spec.pools)
-    try:
-        with _patience():
-            ray.init(
-                address="local",
-                namespace=NAMESPACE,
-                # These cores are only an account. A laptop has fewer than its workers ask for, and may share them.
-                num_cpus=max(os.cpu_count() or 1, int(wanted) + 1),
-                object_store_memory=OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=str(directory),
-            )
-    except Exception as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise StartError(
-            f"Ray does not start: {error}", "free some memory, or name a running Ray in spec.ray.address"
-        ) from error
+    others = {child.pid for child in psutil.Process().children()}
+    for start in range(1, STARTS + 1):
+        try:
+            with _patience():
+                _init(cluster, directory)
+            break
+        except Exception as error:
+            _end_children(others)
+            if isinstance(error, RayletEnded) and start < STARTS:
+                log.warning("Ray: %s; starting it again", error)
+                continue
+            shutil.rmtree(directory, ignore_errors=True)
+            raise StartError(
+                f"Ray does not start: {error}", "free some memory, or name a running Ray in spec.ray.address"
+            ) from error
     return RayRuntime(ray.get_runtime_context().gcs_address, directory)
+
+
+def _init(cluster: Cluster, directory: Path) -> None:
+    import ray
+
+    wanted = sum(pool.count * pool.resources.cpus for pool in cluster.spec.pools)
+    ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        # These cores are only an account. A laptop has fewer than its workers ask for, and may share them.
+        num_cpus=max(os.cpu_count() or 1, int(wanted) + 1),
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(directory),
+    )
+
+
+def _end_children(others: set[int]) -> None:
+    """End what a start that failed has left: Ray does so only when this process ends."""
+    left = [child for child in psutil.Process().children() if child.pid not in others]
+    for child in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(left, timeout=5.0)
 
 
 def _raylet_lives() -> bool:
@@ -121,7 +152,7 @@ def _patience() -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise
                 if not _raylet_lives():  # its agents had no 15 s of CPU time to start
-                    raise OSError("the raylet ended while it started") from None
+                    raise RayletEnded("the raylet ended while it started") from None
                 time.sleep(0.1)
 
     services.get_node = get_node

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.control import ray_runtime
 from orchestrator.control.checks import check_model, check_ports
 from orchestrator.control.leftovers import end_leftovers, leftovers
 from orchestrator.control.problem import StartError
@@ -66,6 +67,21 @@ def test_unreachable_ray_is_refused_at_once() -> None:
     spec = dataclasses.replace(Cluster().spec, ray=Ray(address=address))
     with pytest.raises(StartError, match=f"no Ray answers at {address} .*; start it with `ray start --head`"):
         start_ray(Cluster(spec=spec))
+
+
+def test_ray_that_gave_up_while_it_started_is_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def gives_up(cluster: Cluster, directory: Path) -> None:
+        if started:
+            assert started[-1].poll() is not None, "what the last start left has been ended"
+        started.append(subprocess.Popen(["sleep", "600"]))
+        raise ray_runtime.RayletEnded("gone")
+
+    monkeypatch.setattr(ray_runtime, "_init", gives_up)
+    with pytest.raises(StartError, match="Ray does not start: gone"):
+        start_ray(Cluster(), tmp_path / "ray")
+    assert len(started) == ray_runtime.STARTS and started[-1].poll() is not None
 
 
 def test_only_marked_processes_are_ended(run_dir: RunDirectory) -> None:
