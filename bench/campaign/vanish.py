@@ -35,6 +35,8 @@ spec:
   frontDoor: {httpPort: 0, grpcPort: 0}
 """
 CLIENTS, ROUND, AT_ONCE = 1000, 100, 16
+WARM_UP = 2 * KEPT + 2 * ROUND
+"""Clients after which memory stays what it is: the records of the last requests have replaced each other once."""
 SHARE = 0.2
 LIFE_S = 1.5
 PATIENT_MS = 600_000.0
@@ -213,7 +215,7 @@ def report(
 
 def measure(bench: Bench) -> None:
     """1,000 clients; 100 with --quick."""
-    sizes = (100,) if bench.quick else (CLIENTS, KEPT + ROUND)
+    sizes = (100,) if bench.quick else (CLIENTS, WARM_UP)
     with cluster(SPEC) as target:
         target.wait_ready()
         asyncio.run(campaign(bench, target, *sizes))
