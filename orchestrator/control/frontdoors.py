@@ -17,6 +17,7 @@ from orchestrator.control.problem import StartError
 from orchestrator.control.rundir import RunDirectory
 from orchestrator.core.config import Cluster
 from orchestrator.state import Store, StoreError
+from orchestrator.state.draining import mark_draining
 from orchestrator.state.events import Event, flush, record
 from workers.host import OWNER, model_directory
 from workers.overwrite import overwrite
@@ -74,7 +75,7 @@ class FrontDoors:
         """Before any is told, so that none takes another for one that stays, and closes its listener for its sake."""
         with contextlib.suppress(StoreError):
             for name in self._store.list("frontdoor"):
-                self._store.update("frontdoor", name, lambda door: door and {**door, "draining": True})
+                mark_draining(self._store, name)
 
     def serving(self) -> int:
         """How many still run."""

@@ -18,7 +18,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from orchestrator.state.base import Document, Store, StoreError
+from orchestrator.state.base import Store, StoreError
+from orchestrator.state.draining import mark_draining
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +41,12 @@ async def serves(address: str) -> bool:
 
 async def another_serves(store: Store, own: str, asks: Asks = serves) -> bool:
     """Mark front door `own` as draining; whether another one serves and does not drain. Raises StoreError."""
-    await asyncio.to_thread(store.update, "frontdoor", own, marked)
+    await asyncio.to_thread(mark_draining, store, own)
     doors = await asyncio.to_thread(store.list, "frontdoor")
     for name, door in doors.items():
         if name != own and not door.get("draining") and await asks(str(door.get("peer_address"))):
             return True
     return False
-
-
-def marked(door: Document | None) -> Document | None:
-    """The document of a front door that drains; none stays none."""
-    return door and {**door, "draining": True}
 
 
 async def retreat(store: Store, own: str, stop_listening: Callable[[], Awaitable[None]], asks: Asks = serves) -> None:

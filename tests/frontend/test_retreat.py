@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from orchestrator.frontend import retreat as module
-from orchestrator.frontend.retreat import another_serves, marked, retreat, serves
+from orchestrator.frontend.retreat import another_serves, retreat, serves
 from orchestrator.state import Store, StoreError, open_store
+from orchestrator.state.draining import mark_draining
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ async def test_of_those_that_end_together_the_last_to_mark_stays(store: Store) -
 
 async def test_none_leaves_when_the_launcher_has_marked_all(store: Store) -> None:
     for name in "abc":
-        store.update("frontdoor", name, marked)
+        mark_draining(store, name)
     all_alive = Alive("abc")
     assert not any([await another_serves(store, name, all_alive) for name in "abc"]) and not all_alive.asked
 
