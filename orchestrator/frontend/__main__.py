@@ -124,14 +124,13 @@ async def start_grpc(
     router: RouterServicer,
     gate: Gate,
     tls: Tls | None,
-    health_servicer: health.aio.HealthServicer | None = None,
+    health_servicer: health.aio.HealthServicer,
 ) -> tuple[grpc.aio.Server, int, int]:
     """Router, Admin, health and reflection on one port, and on one of this process alone for the other front doors; raises PortTaken."""
     options = [("grpc.so_reuseport", int(config.shared_ports)), ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
     server = grpc.aio.server(interceptors=[KeyCheck(gate), MessageCheck()], options=options)
     admin_pb2_grpc.add_AdminServicer_to_server(admin, server)
     routing_pb2_grpc.add_RouterServicer_to_server(router, server)
-    health_servicer = health_servicer or health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     names = ("pd.v1.Router", "pd.v1.Admin")
     for name in ("", *names):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
+from grpc_health.v1 import health
 
 from orchestrator.core.config import Cluster, dump
 from orchestrator.core.sampling import Finish
@@ -140,7 +141,9 @@ class Door:
             grpc_port=0,
             front_door={},
         )
-        server, self.grpc_port, _ = await start_grpc(config, admin, router, Gate(Keyring(None, "")), None)
+        server, self.grpc_port, _ = await start_grpc(
+            config, admin, router, Gate(Keyring(None, "")), None, health.aio.HealthServicer()
+        )
         info.grpc_port = self.grpc_port
         self._closing += [dispatcher.close, lambda: server.stop(None)]
         self.tasks = len(asyncio.all_tasks())
