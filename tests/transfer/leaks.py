@@ -8,8 +8,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-GROWTH_BYTES = 24 << 20
-"""Allocators and UCX's pools settle within this; twenty times a pool of 32 MiB, or an agent's buffers, would not."""
+GROWTH_BYTES = 48 << 20
+"""One pool of 32 MiB that the allocator keeps, and what UCX's pools settle within; twenty pools or agents would not fit."""
 
 
 @dataclass(frozen=True, slots=True)
