@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.core.sampling import Finish, Sampling
 
@@ -51,11 +51,29 @@ class TokenLogprobs:
 
 @dataclass(frozen=True, slots=True)
 class KvBlocks:
-    """Blocks that hold the KV of `tokens` tokens: pool indices in order and the generation each had when it was leased."""
+    """Blocks that hold the KV of `tokens` tokens: pool indices in order and the generation each had when it was leased.
+
+    An engine that moves KV by its own means names them in `handoff`, in its own words.
+    """
 
     blocks: tuple[int, ...]
     generations: tuple[int, ...]
     tokens: int
+    handoff: bytes = b""
+
+
+class TransferError(Exception):
+    """A pull failed: the peer is gone, the connection broke, or `GenerationMismatch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """Outcome of one pull. `error` is None on success; `seconds` covers queueing in the transfer thread and the copy."""
+
+    bytes: int
+    descriptors: int
+    seconds: float
+    error: TransferError | None = None
 
 
 @dataclass(slots=True)
@@ -64,7 +82,8 @@ class Emission:
 
     `prefilled` marks the token with which the prefill of a submitted request ends, whatever its index: a later attempt goes on where
     the one before was lost. `prompt_logprobs` come with output token 0 from the worker that prefills, for the prompt's tokens from the
-    second on. A request whose grammar cannot go on ends with `Finish.ERROR`, no token and `error`.
+    second on. A request whose grammar cannot go on ends with `Finish.ERROR`, no token and `error`. `pulled` comes with the first token
+    after an engine's own pull; `refusal` (code, text) gives the request back to its front door.
     """
 
     key: Key
@@ -77,6 +96,8 @@ class Emission:
     prefilled: bool = False
     cached_tokens: int = 0
     prompt_logprobs: Sequence[TokenLogprobs] = ()
+    pulled: PullResult | None = None
+    refusal: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -115,12 +136,9 @@ class Engine(Protocol):
     Prefill side of a handoff: `submit(phase=PREFILL)`; a step emits the first token with `lease`, and the blocks stay leased until
     `release(key)` or until the lease runs out (`expire`). If the first token ends the request there is no lease.
 
-    Decode side: `reserve(key, tokens)` takes blocks for a context of `tokens`, as one run where possible; the transfer fills them;
-    `attach(request, kv_tokens)` starts decoding. `request.tokens` is then context + first token, whose KV is not computed yet,
-    `first_index` counts that token as emitted, and `kv_tokens` is the number of tokens whose KV was pulled.
+    Decode side: `reserve(key, tokens)` takes blocks for a context of `tokens`. Then the KV comes: see PooledEngine and PullingEngine.
 
-    `cancel(key)` frees everything of a key in any state. Blocks that a transfer writes are protected by `pin`: a key cancelled while
-    pinned frees its blocks at `unpin`.
+    `cancel(key)` frees everything of a key in any state.
     """
 
     stats: EngineStats
@@ -134,20 +152,12 @@ class Engine(Protocol):
     def reserve(self, key: Key, tokens: int) -> KvBlocks:
         """Blocks for `tokens` tokens of context; raises Full or Invalid. Reserved blocks are never preempted."""
 
-    def reserved(self, key: Key) -> KvBlocks:
-        """The blocks that `reserve` gave to `key`; raises KeyError."""
-
-    def attach(self, request: EngineRequest, kv_tokens: int) -> None:
-        """Start decoding on blocks reserved for `request.key`; raises KeyError if there is no reservation."""
-
     def release(self, key: Key) -> None:
         """The lease of `key` was pulled: give its blocks back (or to the prefix cache). Unknown keys are ignored."""
 
     def cancel(self, key: Key) -> None:
         """Forget `key` whatever its state. Unknown keys are ignored."""
 
-    def pin(self, key: Key) -> None: ...
-    def unpin(self, key: Key) -> None: ...
     def expire(self, now_s: float) -> list[Key]:
         """Free leases and reservations whose time is over (monotonic clock); returns their keys."""
 
@@ -165,3 +175,35 @@ class Engine(Protocol):
 
     def cached_hashes(self) -> list[int]:
         """Prefix block hashes that are stored now, for somebody who has heard none of the events."""
+
+
+@runtime_checkable
+class PooledEngine(Engine, Protocol):
+    """An engine whose blocks a transport fills.
+
+    `reserve` gives blocks, as one run where possible; the transport fills them; `attach(request, kv_tokens)` starts decoding.
+    `request.tokens` is then context + first token, whose KV is not computed yet, `first_index` counts that token as emitted, and
+    `kv_tokens` is the number of tokens whose KV was pulled. Blocks that a transfer writes are protected by `pin`: a key cancelled
+    while pinned frees its blocks at `unpin`.
+    """
+
+    def reserved(self, key: Key) -> KvBlocks:
+        """The blocks that `reserve` gave to `key`; raises KeyError."""
+
+    def attach(self, request: EngineRequest, kv_tokens: int) -> None:
+        """Start decoding on blocks reserved for `request.key`; raises KeyError if there is no reservation."""
+
+    def pin(self, key: Key) -> None: ...
+    def unpin(self, key: Key) -> None: ...
+
+
+@runtime_checkable
+class PullingEngine(Engine, Protocol):
+    """An engine that moves KV by its own means, which `KvBlocks.handoff` tells. `reserve` only counts."""
+
+    @property
+    def pulls(self) -> tuple[int, int, int]:
+        """Bytes pulled, pulls, failed pulls since start."""
+
+    def pull(self, request: EngineRequest, source: KvBlocks) -> None:
+        """Pull, then decode: as `attach`. The first token comes with `pulled`, a failure as a `refusal` with the code `transfer`."""

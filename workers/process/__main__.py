@@ -82,13 +82,13 @@ def describe(config: ProcessConfig, engine: TorchEngine, loop: EngineLoop) -> pb
         block_bytes=engine.pool.block_bytes,
         kv_total_blocks=engine.stats.kv_total_blocks,
         max_model_len=engine.max_model_len,
-        transport=loop.transport.name,
-        transport_metadata=loop.transport.metadata(),
+        transport=loop.links.name,
+        transport_metadata=loop.links.metadata(),
         versions={
             "tandem": metadata.version("tandem"),
             "torch": torch.__version__,
             "python": platform.python_version(),
-            **loop.transport.versions(),
+            **loop.links.versions(),
         },
         kv_layout=engine.kv_layout(),
     )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from orchestrator.policies.registry import make
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Engine, Full, Invalid, Key
-from workers.process.messages import key_from, key_to, kv_from, request_from
-from workers.process.peers import Peers
+from workers.process.messages import key_from, key_to, pulled_to, request_from
+from workers.process.pulls import Pulls
 from workers.process.sessions import Sessions
-from workers.transfer.base import PullResult, Transport
+from workers.transfer.base import PullResult
 
 if TYPE_CHECKING:
     from workers.process.spans import WorkerSpans
@@ -23,29 +23,15 @@ log = logging.getLogger(__name__)
 ENGINE_DECISIONS = ("admission", "multiplexing")
 """Decisions that this engine takes; settings of others are ignored."""
 
-Post = Callable[[Callable[[], None]], None]
-
 
 class Commands:
-    """Engine, transport and sessions joined. `post` brings the end of a pull back to the engine thread."""
+    """Engine, pulls and sessions joined."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        transport: Transport,
-        peers: Peers,
-        sessions: Sessions,
-        post: Post,
-        spans: WorkerSpans | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, pulls: Pulls, sessions: Sessions, spans: WorkerSpans | None = None) -> None:
         self._engine = engine
-        self._transport = transport
-        self._peers = peers
+        self._pulls = pulls
         self._sessions = sessions
-        self._post = post
         self._spans = spans
-        self.pulls = (0, 0, 0)
-        """Bytes pulled, pulls, failed pulls."""
 
     def handle(self, front_door: str, message: pb.ToWorker) -> None:
         """Carry out one message. One that is late for its session, or makes no sense, changes nothing."""
@@ -87,6 +73,14 @@ class Commands:
         if session is not None and session.send is not None:
             session.send(message.SerializeToString())
 
+    def owns(self, key: Key) -> bool:
+        """See Owner."""
+        return key in self._sessions.owner
+
+    def pulled(self, key: Key, result: PullResult) -> None:
+        """See Owner."""
+        self.send(key, pb.FromWorker(pulled=pulled_to(key, result)))
+
     def refuse(self, key: Key, code: str, text: str) -> None:
         """Give a request back to its front door and forget it."""
         self.send(key, pb.FromWorker(refused=pb.Refused(key=key_to(key), code=code, message=text)))
@@ -108,45 +102,9 @@ class Commands:
             self.refuse(key, "invalid", str(error))
 
     def _attach(self, front_door: str, message: pb.Attach) -> None:
-        """Pull into the reserved blocks on the transfer thread, then start decoding."""
-        request, source = request_from(front_door, message), kv_from(message.source)
-        key = request.key
-        if key not in self._sessions.owner:
-            return  # cancelled, or its reservation ran out and was refused
-        try:
-            destination = self._engine.reserved(key)
-        except KeyError:
-            log.warning("%s has no reservation: ignored", key)
-            return
-        if len(destination.blocks) != len(source.blocks):
-            self.refuse(key, "invalid", f"{len(source.blocks)} blocks for {len(destination.blocks)} reserved ones")
-            return
-        peer = self._peers.connect(message.source_worker, message.source_incarnation, message.source_transport)
-        self._engine.pin(key)
-        if self._spans is not None:
-            self._spans.attached(key, message.traceparent, request.first_index)
-
-        def finish(result: PullResult) -> None:
-            self._engine.unpin(key)
-            if self._spans is not None:
-                self._spans.pulled(key, message.source_worker, result)
-            moved_bytes, pulls, failed = self.pulls
-            if result.error is not None:
-                self.pulls = (moved_bytes, pulls, failed + 1)
-                self.refuse(key, "transfer", f"{type(result.error).__name__}: {result.error}")
-                return
-            self.pulls = (moved_bytes + result.bytes, pulls + 1, failed)
-            if key not in self._sessions.owner:
-                return  # cancelled while its blocks were on the way
-            self.send(key, pb.FromWorker(pulled=_pulled(key, result)))
-            try:
-                self._engine.attach(request, source.tokens)
-            except Invalid as error:
-                self.refuse(key, "invalid", str(error))
-            except KeyError:
-                log.warning("%s was attached before: ignored", key)
-
-        self._transport.pull(peer, source, destination.blocks, lambda result: self._post(lambda: finish(result)))
+        request = request_from(front_door, message)
+        if request.key in self._sessions.owner:  # else cancelled, or its reservation ran out and was refused
+            self._pulls.start(self, request, message)
 
     def _set_policy(self, setting: pb.PolicySetting) -> None:
         if setting.decision not in ENGINE_DECISIONS:
@@ -157,7 +115,3 @@ class Commands:
             log.error("policy for %s stays as it is: %s", setting.decision, error)
             return
         setattr(self._engine, setting.decision, policy)
-
-
-def _pulled(key: Key, result: PullResult) -> pb.Pulled:
-    return pb.Pulled(key=key_to(key), bytes=result.bytes, descriptors=result.descriptors, seconds=result.seconds)

@@ -1,120 +1,48 @@
-"""The engine thread: takes commands, steps the engine, and sends one message per step and front door."""
+"""Drives an engine that computes in this process, on a thread of its own: takes commands, steps, and takes commands again."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from array import array
-from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pd.v1 import worker_pb2 as pb
-from workers.engine.base import Emission, Engine
-from workers.process.commands import Commands
-from workers.process.messages import is_plain, key_to, status_to, tokens_to
-from workers.process.peers import Peers
-from workers.process.sessions import Send, Sessions
-from workers.transfer.base import Transport
+from workers.engine.base import Engine
+from workers.process.worker import EXPIRE_S, STATUS_S, Command, Worker
+from workers.transfer.base import Links
 
 if TYPE_CHECKING:
     from workers.process.spans import WorkerSpans
 
-STATUS_S = 0.05
-"""Least time between two status pushes under load."""
-HEARTBEAT_S = 1.0
-"""Longest time between two; a heartbeat also lists the keys that the worker holds."""
-EXPIRE_S = 0.25
-"""How often leases are looked at."""
 
-Command = Callable[[], None]
-T = TypeVar("T")
-_NONE = array("I")
-
-
-class EngineLoop:
+class EngineLoop(Worker):
     """Owns the engine. Other threads only `post` commands."""
 
-    def __init__(self, engine: Engine, transport: Transport, spans: WorkerSpans | None = None) -> None:
-        self.engine = engine
-        self.transport = transport
-        self.sessions = Sessions()
+    def __init__(self, engine: Engine, links: Links, spans: WorkerSpans | None = None) -> None:
         self.inbox: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self.peers = Peers(transport)
-        self._spans = spans
-        self._commands = Commands(engine, transport, self.peers, self.sessions, self.post, spans)
+        super().__init__(engine, links, spans)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._next_status_s = self._next_beat_s = self._next_expire_s = 0.0
-        self._dirty = False
         self._busy_since_s = 0.0
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread after the current step."""
         self.inbox.put(None)
         self._thread.join(timeout=10)
 
     def post(self, command: Command) -> None:
-        """Run `command` on the engine thread, between two steps."""
         self.inbox.put(command)
 
-    def ask(self, question: Callable[[], T]) -> Future[T]:
-        """Like `post`, with a result."""
-        future: Future[T] = Future()
-
-        def answer() -> None:
-            try:
-                future.set_result(question())
-            except Exception as error:
-                future.set_exception(error)
-
-        self.post(answer)
-        return future
-
-    def open_session(self, front_door: str, send: Send) -> None:
-        for key in self.sessions.open(front_door, send):
-            self.engine.cancel(key)
-        cached = self.engine.cached_hashes()
-        send(pb.FromWorker(cache=pb.CacheEvents(stored=cached)).SerializeToString())
-        self._next_beat_s = 0.0
-
-    def lose_session(self, front_door: str, send: Send) -> None:
-        self.sessions.lost(front_door, send, time.monotonic())
-
-    def handle(self, front_door: str, message: pb.ToWorker) -> None:
-        """One message of a front door."""
-        self._dirty = True
-        self._commands.handle(front_door, message)
-
-    def opened(self, front_door: str, send: Send) -> None:
-        """See SessionEvents."""
-        self.post(lambda: self.open_session(front_door, send))
-
-    def received(self, front_door: str, message: pb.ToWorker) -> None:
-        """See SessionEvents."""
-        self.post(lambda: self.handle(front_door, message))
-
-    def lost(self, front_door: str, send: Send) -> None:
-        """See SessionEvents."""
-        self.post(lambda: self.lose_session(front_door, send))
-
     def pulse(self) -> pb.Pulse:
-        """Steps done, and how long the present turn of the engine thread has lasted. From any thread."""
         started_s = self._busy_since_s
         return pb.Pulse(steps=self.engine.stats.steps, step_s=time.monotonic() - started_s if started_s else 0.0)
-
-    def status(self) -> pb.WorkerStatus:
-        return status_to(self.engine.stats, self.transport.connected(), self._commands.pulls)
 
     def _run(self) -> None:
         while self._drain_inbox():
             self._busy_since_s = time.monotonic()
-            if self.engine.has_work():
-                self._emit(self.engine.step())
-                self._dirty = True
+            self.step()
             self._housekeeping(time.monotonic())
 
     def _drain_inbox(self) -> bool:
@@ -134,58 +62,3 @@ class EngineLoop:
                 wait = False
         except queue.Empty:
             return True
-
-    def _emit(self, emissions: list[Emission]) -> None:
-        """One message per front door, whatever the batch."""
-        steps: dict[str, list[pb.Tokens]] = {}
-        plain: dict[str, array[int]] = {}
-        for emission in emissions:
-            session = self.sessions.owner.get(emission.key)
-            if session is None:
-                continue
-            if is_plain(emission):
-                words = plain.setdefault(session.front_door, array("I"))
-                words.extend((emission.key.attempt, emission.first_index, emission.tokens[0]))
-                continue
-            steps.setdefault(session.front_door, []).append(tokens_to(emission))
-            if self._spans is not None:
-                self._spans.emitted(emission)
-            if emission.finish is not None:
-                self.sessions.drop(emission.key)
-        for front_door in steps.keys() | plain.keys():
-            send = self.sessions.by_front_door[front_door].send
-            if send is not None:
-                words = plain.get(front_door, _NONE)
-                step = pb.Step(items=steps.get(front_door, ()), plain=words.tobytes())
-                send(pb.FromWorker(step=step).SerializeToString())
-
-    def _housekeeping(self, now_s: float) -> None:
-        if now_s >= self._next_expire_s:
-            self._next_expire_s = now_s + EXPIRE_S
-            for key in self.engine.expire(now_s):
-                self._commands.refuse(key, "expired", "the lease or reservation ran out")
-                self._dirty = True
-            for key in self.sessions.orphans(now_s):
-                self.engine.cancel(key)
-                self._dirty = True
-        beat = now_s >= self._next_beat_s
-        if beat or (self._dirty and now_s >= self._next_status_s):
-            self._next_status_s = now_s + STATUS_S
-            self._dirty = False
-            if beat:
-                self._next_beat_s = now_s + HEARTBEAT_S
-            self._push_status(beat)
-
-    def _push_status(self, with_keys: bool) -> None:
-        status = self.status()
-        stored, removed = self.engine.cache_events()
-        for session in self.sessions.by_front_door.values():
-            if session.send is None:
-                continue
-            if stored or removed:
-                session.send(pb.FromWorker(cache=pb.CacheEvents(stored=stored, removed=removed)).SerializeToString())
-            if with_keys:
-                status.keys_listed = True
-                del status.keys[:]
-                status.keys.extend(key_to(key) for key in session.keys)
-            session.send(pb.FromWorker(status=status).SerializeToString())

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from orchestrator.core.sampling import Sampling
 from pd.v1 import worker_pb2 as pb
-from workers.engine.base import Emission, EngineRequest, EngineStats, Key, KvBlocks, Phase
+from workers.engine.base import Emission, EngineRequest, EngineStats, Key, KvBlocks, Phase, PullResult
 
 
 def key_from(front_door: str, message: pb.Key) -> Key:
@@ -47,7 +47,15 @@ def request_from(front_door: str, message: pb.Submit | pb.Attach) -> EngineReque
 
 
 def kv_from(message: pb.KvBlocks) -> KvBlocks:
-    return KvBlocks(tuple(message.blocks), tuple(message.generations), message.tokens)
+    return KvBlocks(tuple(message.blocks), tuple(message.generations), message.tokens, message.handoff)
+
+
+def kv_to(kv: KvBlocks) -> pb.KvBlocks:
+    return pb.KvBlocks(blocks=kv.blocks, generations=kv.generations, tokens=kv.tokens, handoff=kv.handoff)
+
+
+def pulled_to(key: Key, result: PullResult) -> pb.Pulled:
+    return pb.Pulled(key=key_to(key), bytes=result.bytes, descriptors=result.descriptors, seconds=result.seconds)
 
 
 def is_plain(emission: Emission) -> bool:
@@ -59,6 +67,8 @@ def is_plain(emission: Emission) -> bool:
         and emission.lease is None
         and not emission.logprobs
         and not emission.prefilled
+        and emission.refusal is None
+        and emission.pulled is None
         and not emission.error
     )
 
@@ -77,8 +87,7 @@ def tokens_to(emission: Emission) -> pb.Tokens:
         for entry in entries:
             wire.add(logprob=entry.logprob, top_ids=entry.top_ids, top_logprobs=entry.top_logprobs)
     if emission.lease is not None:
-        lease = emission.lease
-        message.lease.CopyFrom(pb.KvBlocks(blocks=lease.blocks, generations=lease.generations, tokens=lease.tokens))
+        message.lease.CopyFrom(kv_to(emission.lease))
     return message
 
 

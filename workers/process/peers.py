@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 
 from workers.process.config import peer_name
-from workers.transfer.base import Transport
+from workers.transfer.base import Links
 
 
 class Peers:
     """Keeps one transport pair a worker, to its newest incarnation: the memory of the older ones is gone. Safe for many threads."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, links: Links) -> None:
+        self._links = links
         self._lock = threading.Lock()
         self._newest: dict[str, int] = {}
 
@@ -24,6 +24,6 @@ class Peers:
             if incarnation >= known:
                 self._newest[worker] = incarnation
                 if incarnation > known:
-                    self._transport.disconnect(peer_name(worker, known))
-                self._transport.connect(name, metadata)
+                    self._links.disconnect(peer_name(worker, known))
+                self._links.connect(name, metadata)
         return name

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from pd.v1 import worker_pb2 as pb
-from workers.process.loop import EngineLoop
+from workers.process.worker import Worker
 
 Context = grpc.aio.ServicerContext[Any, Any]
 ASK_S = 30.0
@@ -18,7 +18,7 @@ ASK_S = 30.0
 class WorkerService:
     """Answers what a controller asks; front doors have connections of their own (wire.py)."""
 
-    def __init__(self, loop: EngineLoop, describe: Callable[[], pb.WorkerDescription]) -> None:
+    def __init__(self, loop: Worker, describe: Callable[[], pb.WorkerDescription]) -> None:
         self._loop = loop
         self._describe = describe
 
@@ -29,7 +29,7 @@ class WorkerService:
 
     async def connect_peer(self, request: pb.ConnectPeerRequest, context: Context) -> pb.ConnectPeerReply:
         peer = self._loop.peers.connect(request.peer, request.incarnation, request.transport_metadata)
-        return pb.ConnectPeerReply(connected=peer in self._loop.transport.connected())
+        return pb.ConnectPeerReply(connected=peer in self._loop.links.connected())
 
     async def check_integrity(self, request: pb.CheckIntegrityRequest, context: Context) -> pb.WorkerStatus:
         def check() -> pb.WorkerStatus:

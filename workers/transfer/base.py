@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
+from workers.engine.base import KvBlocks, PullResult, TransferError
 
-from workers.engine.base import KvBlocks
+if TYPE_CHECKING:
+    import torch
 
-
-class TransferError(Exception):
-    """A pull failed: the peer is gone, the connection broke, or `GenerationMismatch`."""
+__all__ = ["GenerationMismatch", "KvPool", "Links", "PullResult", "TransferError", "Transport"]
 
 
 class GenerationMismatch(TransferError):
     """A source block was freed and reused while it was read: the copy is worthless."""
-
-
-@dataclass(frozen=True, slots=True)
-class PullResult:
-    """Outcome of one pull. `error` is None on success; `seconds` covers queueing in the transfer thread and the copy."""
-
-    bytes: int
-    descriptors: int
-    seconds: float
-    error: TransferError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +35,8 @@ class KvPool:
         return self.data[0].numel() * self.data.element_size()
 
 
-class Transport(Protocol):
-    """Owns its threads. `metadata()` is what a peer needs to `connect`; it travels over gRPC as bytes."""
+class Links(Protocol):
+    """Connections to the workers that this one pulls from. `metadata()` is what a peer needs; it travels over gRPC as bytes."""
 
     name: str
 
@@ -66,11 +55,16 @@ class Transport(Protocol):
     def disconnect(self, peer: str) -> None:
         """Forget a dead peer; its pulls fail with TransferError."""
 
+    def close(self) -> None:
+        """Stop threads and release registrations; pending pulls get TransferError."""
+
+
+@runtime_checkable
+class Transport(Links, Protocol):
+    """Links that move blocks. Owns its threads."""
+
     def pull(self, peer: str, source: KvBlocks, destination: Sequence[int], done: Callable[[PullResult], None]) -> None:
         """READ `source` blocks of `peer` into local blocks `destination` (same length). Returns at once.
 
         `done` is called once, as a rule on a transfer thread: it must not block. After it nothing writes into `destination`.
         """
-
-    def close(self) -> None:
-        """Stop threads and release registrations; pending pulls get TransferError."""
