@@ -30,6 +30,7 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_LAST_S = 5.0
 HEALTHY_AFTER_S = 30.0
 START_TIMEOUT_S = 300.0
+"""Of an engine that does not bring its own (`start_timeout_s`)."""
 OWNER = "TANDEM_OWNED_BY"
 """Environment variable that marks every process of a cluster with its run directory."""
 
@@ -141,12 +142,22 @@ class WorkerHost:
                 self._log_file,
                 self._environment,
                 self._on_ready,
-                START_TIMEOUT_S,
+                self._start_timeout_s(),
                 Limits(faults.hung_after_s, faults.step_timeout_s),
                 self._on_hung,
+                on_progress=self._on_progress,
             )
             self._publish("starting", "", address="", session_address="", pid=self._engine.pid, started_at=time.time())
         return self._engine.wait()
+
+    def _start_timeout_s(self) -> float:
+        engine = self._process.get("engine", {})
+        own = engine.get(engine.get("kind"))
+        return float(own["start_timeout_s"]) if isinstance(own, dict) else START_TIMEOUT_S
+
+    def _on_progress(self, text: str) -> None:
+        with self._lock:
+            self._publish("starting", text)
 
     def _on_ready(self, line: dict[str, Any]) -> None:
         with self._lock:

@@ -46,6 +46,8 @@ def last_lines(path: Path, count: int = 5) -> list[str]:
 class ChildProcess:
     """A child that prints one JSON line with its `pid` and ports on stdout when it serves; all else it prints goes to `log`.
 
+    Until then it may say `{"progress": TEXT}`, for `on_progress`.
+
     `on_ready(line)` runs on a thread of this object, at most once. A child that is not ready within `start_timeout_s` is
     killed. With `limits` it must send pulses from then on (see `orchestrator.core.pulse`), or from its first pulse on if that comes
     before; one that hangs is told to write its stacks to its stderr and killed, after `on_hung(why)` on the thread that waits.
@@ -62,10 +64,12 @@ class ChildProcess:
         limits: Limits | None = None,
         on_hung: Callable[[str], None] = lambda why: None,
         on_pulse: Callable[[dict[str, Any]], None] = lambda pulse: None,
+        on_progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._on_ready = on_ready
         self._on_hung = on_hung
         self._on_pulse = on_pulse
+        self._on_progress = on_progress
         self._watch = HungWatch(limits) if limits is not None else None
         self.hung: str | None = None
         """Why it was killed as hung, if it was."""
@@ -138,6 +142,8 @@ class ChildProcess:
                         self._watch.heard(document["pulse"])
                     if ready:
                         self._tell(self._on_pulse, document["pulse"])
+                elif not ready and "progress" in document:
+                    self._tell(self._on_progress, document["progress"])
                 elif not ready and "pid" in document:
                     ready = True
                     self._deadline.cancel()
@@ -147,7 +153,7 @@ class ChildProcess:
                 else:
                     self._write(line)
 
-    def _tell(self, who: Callable[[dict[str, Any]], None], what: dict[str, Any]) -> None:
+    def _tell(self, who: Callable[[Any], None], what: Any) -> None:
         try:
             who(what)
         except Exception:  # the pipe must be read whatever becomes of a line

@@ -35,8 +35,9 @@ def wait_for_workers(
     while True:
         endpoints = store.list("endpoint")
         for name, endpoint in endpoints.items():
-            if endpoint["state"] != shown.get(name):
-                shown[name] = endpoint["state"]
+            seen = f"{endpoint['state']} {endpoint['message']}"
+            if seen != shown.get(name):
+                shown[name] = seen
                 detail = endpoint["message"] or (f"process {endpoint['pid']}" if endpoint["state"] == "ready" else "")
                 say(f"worker {name}: {endpoint['state']}" + (f" ({detail})" if detail else ""))
             if endpoint["state"] == "dead" and endpoint["restarts"] + 1 >= FAILED_STARTS:

@@ -58,19 +58,27 @@ def block_hashes(tokens: Tokens, block_tokens: int) -> BlockHashes:
     Buffers of uint32 (array.array("I"), NumPy arrays) and bytes (uint32, little endian) are read where they lie, other sequences
     are copied. Raises OverflowError or ValueError for numbers outside uint32.
     """
+    return continued_hashes(0, 0, tokens, block_tokens)
+
+
+def continued_hashes(value: int, depth: int, tokens: Tokens, block_tokens: int) -> BlockHashes:
+    """Hashes of the blocks that follow a prefix of `depth` blocks whose hash is `value`; see block_hashes, which starts at (0, 0)."""
     data = _uint32(tokens)
     blocks = len(data) // block_tokens
     if not blocks:
         return np.zeros(0, np.uint64)
     data = data[: blocks * block_tokens]
     words = data.astype(np.uint64) if block_tokens % 2 else data.view(np.uint64)
+    step = len(words) // blocks
     mixed = words * _ODD
     mixed ^= mixed >> _HALF
-    mixed *= _POSITIONS.first(len(mixed))
+    mixed *= _POSITIONS.first(depth * step + len(mixed))[depth * step :]
+    lengths = _LENGTHS.first(depth + blocks)
+    if depth:
+        mixed[:1] += np.array([value], np.uint64) - lengths[depth - 1 : depth]
     np.add.accumulate(mixed, out=mixed)
-    step = len(mixed) // blocks
     # Without the key of the length, zeros at the end of a prompt would add nothing.
-    hashes: BlockHashes = mixed[step - 1 :: step] + _LENGTHS.first(blocks)
+    hashes: BlockHashes = mixed[step - 1 :: step] + lengths[depth:]
     return hashes
 
 

@@ -106,6 +106,7 @@ class Attempts:
     def leased(self, flight: Flight, lease: pb.KvBlocks) -> None:
         """Prefill is done; its blocks wait to be pulled."""
         flight.lease = lease
+        flight.record.end("prefill")
         flight.record.enter(RequestState.TRANSFERRING)
         flight.record.begin("handoff", flight.decode)
         self._hand_off(flight)
@@ -116,8 +117,10 @@ class Attempts:
         record.kv_bytes += pulled.bytes
         self._metrics.transfer_bytes.labels(self._metrics.worker_label(flight.decode)).inc(pulled.bytes)
         self._metrics.transfer.observe(pulled.seconds)
-        moved = f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors"
-        record.end("handoff", moved)
+        how = f"{pulled.bytes / 2**20:.2f} MiB in {1e3 * pulled.seconds:.1f} ms, {pulled.descriptors} descriptors"
+        if flight.lease is not None and flight.lease.handoff:  # an engine that pulls by itself does not say how much
+            how = f"by the engine; first token after {1e3 * pulled.seconds:.1f} ms"
+        record.end("handoff", how)
         self.send(flight.prefill, pb.ToWorker(release=flight.key))
         self._gates.succeeded(flight.prefill, flight.request_id)
         self._router.settle(flight.request_id, Role.PREFILL)

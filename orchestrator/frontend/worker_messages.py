@@ -145,6 +145,9 @@ class WorkerMessages:
             self._attempts.leased(flight, item.lease)
 
     def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
+        lease = flight.lease
+        if refused.code == "expired" and flight.attached and lease is not None and lease.handoff:
+            return  # an engine that pulls by itself renews the lease from when it was asked to
         if refused.code == "invalid":
             self._fate.fail(flight, ServiceError(Cause.INVALID, refused.message))
         elif link.name == flight.decode and (

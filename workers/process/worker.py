@@ -63,6 +63,11 @@ class Worker(ABC):
     def pulse(self) -> pb.Pulse:
         """Steps done, and for how long the present one has lasted. From any thread."""
 
+    def close(self) -> None:
+        """Send what is left to send; after `stop`."""
+        if self._spans is not None:
+            self._spans.close()
+
     def ask(self, question: Callable[[], T]) -> Future[T]:
         """Like `post`, with a result."""
         future: Future[T] = Future()

@@ -79,7 +79,9 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
     def full(path: str) -> str:
         return str(directory / Path(path).expanduser())
 
-    model, state, security = spec.model, spec.state, spec.security
+    model, engine, state, security = spec.model, spec.engine, spec.state, spec.security
+    if engine.vllm.python is not None and "/" in engine.vllm.python:
+        engine = dataclasses.replace(engine, vllm=dataclasses.replace(engine.vllm, python=full(engine.vllm.python)))
     if model.path != DEMO:
         model = dataclasses.replace(model, path=full(model.path))
     if state.path is not None:
@@ -93,4 +95,4 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
         simulation = dataclasses.replace(simulation, catalog=full(simulation.catalog))
     if simulation.model is not None and ("/" in simulation.model or simulation.model.endswith(".json")):
         simulation = dataclasses.replace(simulation, model=full(simulation.model))
-    return dataclasses.replace(spec, model=model, state=state, security=security, simulation=simulation)
+    return dataclasses.replace(spec, model=model, engine=engine, state=state, security=security, simulation=simulation)

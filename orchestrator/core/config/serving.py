@@ -24,6 +24,7 @@ class EngineKind(StrEnum):
     """Which engine a worker runs."""
 
     TORCH = "torch"
+    VLLM = "vllm"
 
 
 class Device(StrEnum):
@@ -63,10 +64,26 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Vllm:
+    """How workers start and reach their vLLM servers; see docs/engines/vllm.md."""
+
+    python: str | None = setting(
+        "interpreter of the environment with vLLM; Tandem's own if absent, or `.venv-vllm` where `make setup-vllm` made it",
+        None,
+    )
+    args: str = setting("more of vLLM's command line, as in a shell; wins over what Tandem says", "")
+    env: str = setting("more of its environment: NAME=VALUE pairs, as in a shell", "")
+    kv_events: bool = setting("learn from its KV events which prefixes it holds; without them that is assumed", True)
+    start_timeout_s: float = setting(
+        "how long a server may take to load, compile and answer, in seconds", 900.0, minimum=1, maximum=86400
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
     """How each worker runs the model. `None` leaves a size to the engine, which knows the device's memory."""
 
-    kind: EngineKind = setting("engine implementation", EngineKind.TORCH)
+    kind: EngineKind = setting("torch, or vllm: a vLLM server for each worker", EngineKind.TORCH)
     device: Device = setting("cpu, cuda, or auto: cuda for pools with resources.gpus above 0", Device.AUTO)
     kv_blocks: int | None = setting("KV blocks per worker; sized to memory if absent", None, minimum=8, maximum=2**24)
     block_tokens: int | None = setting(
@@ -77,7 +94,8 @@ class Engine:
         "prompt tokens in one iteration until a multiplexing policy is in force", 2048, minimum=1, maximum=2**20
     )
     prefix_cache: bool = setting("reuse the KV of prompt prefixes", True)
-    num_threads: int = setting("CPU threads per worker; 0 leaves it to torch", 1, minimum=0, maximum=1024)
+    num_threads: int = setting("CPU threads per worker; 0 leaves it to the engine", 1, minimum=0, maximum=1024)
+    vllm: Vllm = setting("of the engine `vllm`", factory=Vllm)
 
 
 @dataclass(frozen=True, slots=True)

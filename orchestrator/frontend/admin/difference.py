@@ -45,6 +45,7 @@ _RULES: tuple[tuple[str, Effect, str], ...] = (
     ("spec.engine.prefillBudgetTokens", Effect.RESTART, ""),
     ("spec.engine.prefixCache", Effect.RESTART, ""),
     ("spec.engine.numThreads", Effect.RESTART, ""),
+    ("spec.engine.vllm", Effect.RESTART, ""),
     ("spec.transport.leaseS", Effect.RESTART, ""),
     ("spec.transport.checksums", Effect.RESTART, ""),
 )

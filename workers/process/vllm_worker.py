@@ -1,0 +1,146 @@
+"""A worker whose engine is a vLLM server: started here, or one that runs already."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.sockets import free_port
+from pd.v1 import worker_pb2 as pb
+from workers.engine.vllm.address import Address
+from workers.engine.vllm.client import HttpClient, HttpError
+from workers.engine.vllm.engine import VllmEngine
+from workers.engine.vllm.facts import Facts, facts_of
+from workers.engine.vllm.flags import ServerSpec
+from workers.engine.vllm.kv_events import KvEvents
+from workers.engine.vllm.links import Identity, VllmLinks
+from workers.engine.vllm.nixl import NixlHandoff
+from workers.engine.vllm.prefixes import AssumedPrefixes, ToldPrefixes
+from workers.engine.vllm.server import Server, ServerError
+from workers.engine.vllm.watch import MetricsWatch
+from workers.process.config import ProcessConfig
+from workers.process.evented import EventedLoop
+from workers.process.running import Running
+from workers.process.worker_spans import worker_spans
+
+VENV = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
+"""Where `make setup-vllm` puts it."""
+
+
+def say(text: str) -> None:
+    """Progress of the start, for the host."""
+    print(json.dumps({"progress": text}), flush=True)
+
+
+def server_spec(config: ProcessConfig, scratch: Path) -> ServerSpec:
+    """The server as the cluster file describes it, on ports that are free now."""
+    engine, own = config.engine, config.engine["vllm"]
+    return ServerSpec(
+        python=own["python"] or (str(VENV) if VENV.exists() else sys.executable),
+        model_dir=config.model_dir,
+        model_name=config.model_name,
+        dtype=config.dtype,
+        device=engine["device"],
+        max_model_len=config.max_len,
+        kv_blocks=engine["kv_blocks"],
+        block_tokens=engine["block_tokens"],
+        max_batch=engine["max_batch"],
+        prefill_budget_tokens=engine["prefill_budget_tokens"],
+        prefix_cache=engine["prefix_cache"],
+        num_threads=engine["num_threads"],
+        lease_s=config.transport["lease_s"],
+        kv_events=own["kv_events"],
+        host=config.host,
+        port=free_port(config.host),
+        side_port=free_port(config.host),
+        scratch=scratch,
+        arguments=own["args"],
+        environment=own["env"],
+    )
+
+
+@dataclass(slots=True)
+class VllmRunning(Running):
+    """With the server, and what follows it."""
+
+    server: Server | None = None
+    scratch: tempfile.TemporaryDirectory[str] | None = None
+    events: KvEvents | None = None
+    tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        if self.events is not None:
+            self.events.close()
+        await Running.close(self)
+        if self.server is not None:
+            await self.server.stop()
+        if self.scratch is not None:
+            self.scratch.cleanup()
+
+
+async def run_vllm(config: ProcessConfig) -> Running:
+    """Start the server and wait until it answers. Ends the process, with the reason, where that fails."""
+    try:
+        return await _run(config)
+    except (ServerError, HttpError) as error:
+        sys.exit(str(error))
+
+
+async def _run(config: ProcessConfig) -> Running:
+    handoff = NixlHandoff()
+    scratch = tempfile.TemporaryDirectory(prefix="tandem-vllm-")
+    spec = server_spec(config, Path(scratch.name))
+    server = Server(spec, handoff, say)
+    client = HttpClient(server.address)
+    try:
+        await server.start(client)
+        facts = await facts_of(client, config.model_name)
+    except BaseException:
+        await server.stop()
+        scratch.cleanup()
+        raise
+    told = ToldPrefixes(facts.block_tokens) if spec.kv_events else None
+    events = KvEvents(spec.events_endpoint, spec.replay_endpoint, told) if told is not None else None
+    engine = VllmEngine(
+        client,
+        config.model_name,
+        handoff,
+        kv_blocks=facts.kv_blocks,
+        block_tokens=facts.block_tokens,
+        max_model_len=facts.max_model_len,
+        lease_s=config.transport["lease_s"],
+        prefixes=told or AssumedPrefixes(facts.block_tokens, facts.kv_blocks),
+        layout=f"vLLM, block of {facts.block_tokens} tokens, {facts.cache_dtype}",
+    )
+    links = VllmLinks(Identity(str(server.address), facts), client, handoff)
+    loop = EventedLoop(engine, links, worker_spans(config))
+    watch = MetricsWatch(engine, client)
+    running = VllmRunning(loop, describe(config, server.address, facts, engine), server=server, scratch=scratch)
+    running.events = events
+
+    async def wait_for_end() -> None:
+        running.broken.set_result(await server.ended())
+
+    following = [wait_for_end(), watch.run(), *([events.run()] if events is not None else [])]
+    running.tasks = tuple(asyncio.create_task(follow) for follow in following)
+    loop.start()
+    return running
+
+
+def describe(config: ProcessConfig, address: Address, facts: Facts, engine: VllmEngine) -> pb.WorkerDescription:
+    """What the server says of itself."""
+    return pb.WorkerDescription(
+        engine="vllm",
+        device=config.engine["device"],
+        block_tokens=facts.block_tokens,
+        kv_total_blocks=facts.kv_blocks,
+        max_model_len=facts.max_model_len,
+        versions={"vllm": facts.version, "vllm_url": str(address)},
+        kv_layout=engine.kv_layout(),
+    )
