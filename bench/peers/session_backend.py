@@ -25,9 +25,9 @@ from bench.peers.setting import Backends
 from bench.peers.ticks import Ticks
 from orchestrator.core.hashing import block_hashes
 from pd.v1 import worker_pb2 as pb
-from workers.process.worker import HEARTBEAT_S, STATUS_S
 from workers.process.sessions import Send
 from workers.process.wire import serve_sessions
+from workers.process.worker import HEARTBEAT_S, STATUS_S
 
 BLOCK_TOKENS = 16
 KV_BLOCKS = 1 << 16

@@ -58,8 +58,8 @@ def server_spec(config: ProcessConfig, scratch: Path) -> ServerSpec:
         port=free_port(config.host),
         side_port=free_port(config.host),
         scratch=scratch,
-        arguments=own["args"],
-        environment=own["env"],
+        arguments=own["args"] or "",
+        environment=own["env"] or "",
     )
 
 

@@ -71,8 +71,8 @@ class Vllm:
         "interpreter of the environment with vLLM; Tandem's own if absent, or `.venv-vllm` where `make setup-vllm` made it",
         None,
     )
-    args: str = setting("more of vLLM's command line, as in a shell; wins over what Tandem says", "")
-    env: str = setting("more of its environment: NAME=VALUE pairs, as in a shell", "")
+    args: str | None = setting("more of vLLM's command line, as in a shell; wins over what Tandem says", None)
+    env: str | None = setting("more of its environment: NAME=VALUE pairs, as in a shell", None)
     kv_events: bool = setting("learn from its KV events which prefixes it holds; without them that is assumed", True)
     start_timeout_s: float = setting(
         "how long a server may take to load, compile and answer, in seconds", 900.0, minimum=1, maximum=86400

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 _KNOWN = (
     (
+        r"No common block size for",
+        "its attention kernel has no blocks of that size",
+        "leave spec.engine.blockTokens out, or take a multiple of 32 on CPUs and of 16 on GPUs",
+    ),
+    (
         r"No module named '?vllm",
         "vLLM is not installed there",
         "run `make setup-vllm`, or set spec.engine.vllm.python to an interpreter that has it",
@@ -54,6 +59,8 @@ _KNOWN = (
     ),
 )
 _ERROR = re.compile(r"(?:\w*(?:Error|Exception)|error): ?(.*)")
+_FOLLOWS = "Engine core initialization failed"
+"""The error of the process above, which names no cause."""
 
 
 def diagnose(lines: Sequence[str]) -> str:
@@ -63,7 +70,7 @@ def diagnose(lines: Sequence[str]) -> str:
         if re.search(pattern, text):
             return f"{cause}; {remedy}"
     for line in reversed(lines):
-        if found := _ERROR.search(line):
+        if (found := _ERROR.search(line)) and _FOLLOWS not in line:
             return found.group(0).strip()
     return ""
 

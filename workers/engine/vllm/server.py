@@ -16,7 +16,7 @@ from workers.engine.vllm.diagnosis import diagnose, stage_of
 from workers.engine.vllm.flags import ServerSpec, command, environment
 from workers.engine.vllm.handoff import Handoff
 
-KEPT_LINES = 60
+KEPT_LINES = 500
 SHOWN_LINES = 8
 LOOK_S = 0.25
 ANSWER_S = 2.0
