@@ -19,6 +19,10 @@ class AnswerError(Exception):
     """The server says that it failed, or says something that cannot be read."""
 
 
+UNREADABLE = (AnswerError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What comes of reading an answer that is not as expected."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Tokens of one event or answer. `finish` is the server's reason where it has stopped."""

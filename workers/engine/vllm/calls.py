@@ -10,7 +10,7 @@ import orjson
 
 from orchestrator.core.sampling import Finish
 from workers.engine.base import Emission, EngineRequest, KvBlocks
-from workers.engine.vllm.answers import AnswerError, Piece, error_text, parse, piece, prompt_logprobs
+from workers.engine.vllm.answers import UNREADABLE, Piece, error_text, parse, piece, prompt_logprobs
 from workers.engine.vllm.bodies import completion, is_constrained
 from workers.engine.vllm.client import HttpError, Listener
 from workers.engine.vllm.handoff import Handoff, HandoffError
@@ -75,7 +75,7 @@ class PrefillCall:
         try:
             document = parse(data)
             self._answered(document, piece(document, self._request.sampling.logprobs or 0))
-        except (AnswerError, HandoffError, KeyError, IndexError, TypeError, ValueError) as fault:
+        except (*UNREADABLE, HandoffError) as fault:
             self._engine.failed(key, "engine", f"{type(fault).__name__}: {fault}")
 
     def _answered(self, document: dict[str, Any], found: Piece) -> None:
@@ -149,7 +149,7 @@ class StreamCall:
                 self._take(piece(parse(event), self._most))
                 if self._over:
                     return
-        except (AnswerError, KeyError, IndexError, TypeError, ValueError) as fault:
+        except UNREADABLE as fault:
             self._fail(self._otherwise(), str(fault))
 
     def done(self, error: HttpError | None) -> None:
@@ -177,13 +177,14 @@ class StreamCall:
         emission = Emission(self._request.key, self._index, tokens, logprobs, found.finish)
         if tokens and self._stage is not Stage.DECODE:
             self._begin(emission)
-        if self._repeated and tokens:
+        if self._repeated:
             same = min(len(tokens), len(self._repeated))
-            if tokens[:same] != self._repeated[:same]:
+            early = found.finish is not None and len(tokens) < len(self._repeated)
+            if early or tokens[:same] != self._repeated[:same]:
                 self._fail("engine", "started over for its grammar, vLLM produced other tokens than those that are out")
                 return
             del self._repeated[:same]
-            emission.first_index += same
+            emission.first_index += same + len(self._repeated)
             emission.tokens, emission.logprobs = tokens[same:], logprobs[same:]
         self._index += len(tokens)
         if found.finish is not None:

@@ -17,7 +17,7 @@ import orjson
 
 from orchestrator.core.sampling import Sampling
 from workers.engine.vllm.address import Address
-from workers.engine.vllm.answers import AnswerError, parse, piece
+from workers.engine.vllm.answers import UNREADABLE, AnswerError, parse, piece
 from workers.engine.vllm.bodies import completion
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.facts import Facts
@@ -108,7 +108,7 @@ class VllmLinks:
             self._warm.add(peer)
             self.problems.pop(peer, None)
             log.info("%s: KV can be pulled from it", peer)
-        except (Incompatible, ValueError, HttpError, AnswerError, HandoffError, TimeoutError) as error:
+        except (Incompatible, HttpError, HandoffError, TimeoutError, *UNREADABLE) as error:
             text = f"no KV can be pulled from {peer}: {str(error) or 'it takes too long'}"
             if self.problems.get(peer) != text:
                 log.error(text)

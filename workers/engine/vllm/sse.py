@@ -18,7 +18,11 @@ class Events:
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         *whole, self._rest = (self._rest + chunk if self._rest else chunk).replace(b"\r\n", b"\n").split(END)
         for event in whole:
-            if event.startswith(FIELD):
-                data = event[len(FIELD) :].strip()
-                if data != DONE:
-                    yield data
+            data = event[len(FIELD) :].strip() if event.startswith(FIELD) and b"\n" not in event else _data(event)
+            if data and data != DONE:
+                yield data
+
+
+def _data(event: bytes) -> bytes:
+    """Of an event of several lines, or of none that is data."""
+    return b"\n".join(line[len(FIELD) :].strip() for line in event.split(b"\n") if line.startswith(FIELD))
