@@ -23,6 +23,10 @@ class Address:
             raise ValueError(f"{url!r} is no http://HOST:PORT")
         return cls(parts.hostname, parts.port or 80, parts.path.rstrip("/"))
 
+    @property
+    def authority(self) -> str:
+        """HOST:PORT as a URL and the Host header write them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.prefix}"
+        return f"http://{self.authority}{self.prefix}"

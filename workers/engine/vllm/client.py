@@ -56,7 +56,7 @@ class HttpClient:
         self._loop = asyncio.get_running_loop()
         self._idle: list[_Connection] = []
         self._dials: set[asyncio.Task[None]] = set()
-        fields = {"Host": f"{address.host}:{address.port}", "Accept": "*/*", **(headers or {})}
+        fields = {"Host": address.authority, "Accept": "*/*", **(headers or {})}
         self._fields = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
 
     def post(self, path: str, body: bytes, listener: Listener, headers: Mapping[str, str] | None = None) -> Call:
@@ -200,6 +200,9 @@ class _Connection(asyncio.Protocol):
             self._call.listener.data(body)
 
     def on_message_complete(self) -> None:
+        if self._call is None:
+            self._transport.abort()  # aborted, or an answer that nobody asked for
+            return
         keep = self._parser.should_keep_alive()
         call, self._call = self._call, None
         if keep:
@@ -207,8 +210,8 @@ class _Connection(asyncio.Protocol):
             self._client.rest(self)
         else:
             self._transport.close()
-        if call is not None and call.listener is not None:
-            call.connection = None
+        call.connection = None
+        if call.listener is not None:
             listener, call.listener = call.listener, None
             listener.done(None)
 

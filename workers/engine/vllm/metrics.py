@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_LINE = re.compile(rb"^vllm:(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
-_LABEL = re.compile(rb'(\w+)="([^"]*)"')
+_LINE = re.compile(rb'^vllm:(\w+)(?:\{((?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+)\})? (\S+)$', re.MULTILINE)
+_LABEL = re.compile(rb'(\w+)="((?:[^"\\]++|\\.)*+)"')
 _SKIPPED = (b"_bucket", b"_created")
 
 
