@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
@@ -40,6 +41,8 @@ class KvEvents:
         self._listener = listener
         self._replay_endpoint = replay_endpoint
         self._next = 0
+        self._dated = -math.inf
+        """The server's time of the latest batch."""
         self.gaps = 0
         """Batches that were missed and could not be had again."""
         self._context = zmq.asyncio.Context()
@@ -58,12 +61,12 @@ class KvEvents:
 
     async def received(self, number: int, payload: bytes) -> None:
         """One batch, as published."""
-        if number < self._next - 1 and number == 0:
+        if number < self._next and _dated(payload) > self._dated:
             log.warning("KV events start over: the server was restarted")
             self._listener.all_cleared()
             self._next = 0
         if number < self._next:
-            return  # came by replay
+            return  # came by replay before
         if number > self._next:
             await self._catch_up(number)
         self._apply(payload)
@@ -111,7 +114,8 @@ class KvEvents:
 
     def _apply(self, payload: bytes) -> None:
         try:
-            _, events, *_ = msgspec.msgpack.decode(payload)
+            dated, events, *_ = msgspec.msgpack.decode(payload)
+            self._dated = max(self._dated, dated)
             for event in events:
                 self._event(event)
         except (msgspec.DecodeError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -131,3 +135,11 @@ class KvEvents:
             )
         elif kind == "BlockRemoved":
             self._listener.block_removed(event["block_hashes"])
+
+
+def _dated(payload: bytes) -> float:
+    """The server's time of a batch, in seconds; -inf for one that cannot be read."""
+    try:
+        return float(msgspec.msgpack.decode(payload)[0])
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+        return -math.inf
