@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +46,7 @@ def test_arbitrary_events_cut_anywhere(data: st.DataObject, events: list[bytes],
     stream = b"".join(b"data: " + event + end + end for event in events)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     edges = [0, *cuts, len(stream)]
-    assert fed(*(stream[a:b] for a, b in zip(edges, edges[1:], strict=False))) == events
+    assert fed(*(stream[a:b] for a, b in pairwise(edges))) == events
 
 
 def test_event_without_its_end_is_kept_back() -> None:
