@@ -22,6 +22,7 @@ import grpc
 from orchestrator.core.sampling import Finish, Sampling
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.service import DeltaStream, ModelInfo, Submission
 from orchestrator.observability import Metrics
 from orchestrator.policies.registry import make
@@ -204,7 +205,7 @@ async def fleet(
             timeout_s=300,
             record=record,
         )
-        discovery = Discovery(store, dispatcher, "bench")
+        discovery = Discovery(store, Dispatchers([dispatcher]), "bench")
         running = Fleet(
             Path(directory),
             model_dir,

@@ -197,6 +197,7 @@ class WorkerHost:
         self._endpoint = {
             **self._endpoint,
             "name": self._name,
+            "model": self._process.get("model_name", ""),
             "incarnation": self._incarnation,
             "node": os.uname().nodename,
             "state": state,

@@ -118,7 +118,7 @@ def tandem(routing: str, backends: Child, logs: Path, wrapper: tuple[str, ...] =
         "store_url": f"sqlite:///{directory}/state.db",
         "run_dir": str(directory),
         "cluster_name": cluster.name,
-        "model_dir": str(MODEL_DIR),
+        "model_dirs": {cluster.spec.model.served_name: str(MODEL_DIR)},
         "host": front_door.host,
         "http_port": 0,
         "grpc_port": 0,

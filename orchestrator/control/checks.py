@@ -12,14 +12,16 @@ MODEL_FILES = ("config.json", "tokenizer.json", "*.safetensors")
 
 
 def check_model(cluster: Cluster) -> None:
-    """Raise StartError unless the model is a Hugging Face directory on this machine."""
-    directory = model_directory(cluster.spec.model.path)
-    remedy = "set spec.model.path to a Hugging Face model directory, or to `demo`"
-    if not directory.is_dir():
-        raise StartError(f"there is no model directory {directory}", remedy)
-    for pattern in MODEL_FILES:
-        if not any(directory.glob(pattern)):
-            raise StartError(f"the model directory {directory} has no {pattern}", remedy)
+    """Raise StartError unless every model is a Hugging Face directory on this machine."""
+    for i, model in enumerate(cluster.spec.served):
+        directory = model_directory(model.path)
+        where = f"spec.models[{i - 1}].path" if i else "spec.model.path"
+        remedy = f"set {where} to a Hugging Face model directory, or to `demo`"
+        if not directory.is_dir():
+            raise StartError(f"there is no model directory {directory}", remedy)
+        for pattern in MODEL_FILES:
+            if not any(directory.glob(pattern)):
+                raise StartError(f"the model directory {directory} has no {pattern}", remedy)
 
 
 def check_ports(cluster: Cluster) -> None:

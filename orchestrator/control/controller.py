@@ -220,9 +220,9 @@ class Controller:
         peers = []
         for name, endpoint in ready.items():
             if (seen := self._probe.seen(endpoint)) is not None:
-                metadata = seen.description.transport_metadata
+                metadata, model = seen.description.transport_metadata, seen.description.model
                 role = Role.parse(workers[name]["role"])
-                peers.append(Peer(name, endpoint["incarnation"], role, endpoint["address"], metadata))
+                peers.append(Peer(name, endpoint["incarnation"], role, endpoint["address"], metadata, model))
         self._described = len(peers)
         for pair in self._probe.take_connected():
             self._prewarmer.connected(pair)

@@ -94,7 +94,7 @@ class FrontDoors:
             "store_url": self._store_url,
             "run_dir": str(self._run_dir.path),
             "cluster_name": self._cluster.name,
-            "model_dir": str(model_directory(self._cluster.spec.model.path)),
+            "model_dirs": {m.served_name: str(model_directory(m.path)) for m in self._cluster.spec.served},
             "host": front_door.host,
             "http_port": self.http_port,
             "grpc_port": self.grpc_port,

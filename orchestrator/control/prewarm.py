@@ -17,6 +17,8 @@ class Peer:
     role: Role
     address: str
     metadata: bytes
+    model: str = ""
+    """Served by it; KV of another model is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,14 @@ class Pair:
 
 
 def wanted_pairs(peers: Iterable[Peer]) -> dict[Pair, tuple[Peer, Peer]]:
-    """Every decode-capable worker with every other prefill-capable one: pair → (puller, source)."""
+    """Every decode-capable worker with every other prefill-capable one of its model: pair → (puller, source)."""
     known = list(peers)
     return {
         Pair(puller.name, puller.incarnation, source.name, source.incarnation): (puller, source)
         for puller in known
         if puller.role & Role.DECODE
         for source in known
-        if source.role & Role.PREFILL and source.name != puller.name
+        if source.role & Role.PREFILL and source.name != puller.name and source.model == puller.model
     }
 
 

@@ -12,17 +12,18 @@ from workers.host import model_directory
 def process_config(cluster: Cluster, pool: Pool) -> dict[str, Any]:
     """The process configuration without name, incarnation and parent: its host adds those for each run."""
     spec = cluster.spec
-    engine = dataclasses.asdict(spec.engine)
+    model = spec.model_of(pool)
+    engine = {**dataclasses.asdict(spec.engine), "kind": str(spec.engine_of(pool))}
     if spec.engine.device is Device.AUTO:
         engine["device"] = str(Device.CUDA if pool.resources.gpus else Device.CPU)
     return {
         "host": "127.0.0.1",
         "port": 0,
-        "model_dir": str(model_directory(spec.model.path)),
-        "model_name": spec.model.served_name,
+        "model_dir": str(model_directory(model.path)),
+        "model_name": model.served_name,
         "engine": engine,
         "transport": dataclasses.asdict(spec.transport),
-        "dtype": str(spec.model.dtype),
-        "max_len": spec.model.max_len,
+        "dtype": str(model.dtype),
+        "max_len": model.max_len,
         "observability": dataclasses.asdict(spec.observability),
     }

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from orchestrator.core.config import Cluster, ConfigError, parse
+from orchestrator.core.config import Cluster, ConfigError, Model, parse
 from orchestrator.core.pulse import PulsePipe
 from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
 from orchestrator.frontend.auth import Gate, KeyFileError, Keyring, Tls, TlsError
@@ -27,12 +28,15 @@ from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.config import FrontDoorConfig
 from orchestrator.frontend.discovery import Discovery
 from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.http import Limits, bounds_of, make_app, start_http
 from orchestrator.frontend.key_check import KeyCheck
 from orchestrator.frontend.message_check import MessageCheck
+from orchestrator.frontend.records import RequestRecord
 from orchestrator.frontend.reservations import Reservations
 from orchestrator.frontend.retreat import retreat
 from orchestrator.frontend.router_servicer import RouterServicer
+from orchestrator.frontend.served import Served
 from orchestrator.frontend.service import ModelInfo
 from orchestrator.frontend.text import TextModel
 from orchestrator.frontend.text.grammar_gate import GrammarGate
@@ -78,19 +82,19 @@ def open_record(config: FrontDoorConfig, cluster: Cluster) -> DecisionLog | None
 
 
 def build_dispatcher(
-    cluster: Cluster, text: TextModel, metrics: Metrics, record: DecisionLog | None, name: str = ""
+    cluster: Cluster, model: Model, text: TextModel, metrics: Metrics, record: DecisionLog | None, name: str = ""
 ) -> Dispatcher:
     """A dispatcher with the policies of the spec; Discovery replaces them when they change. `name` is the front door's, see Router."""
     spec, front_door = cluster.spec, cluster.spec.front_door
-    model = ModelInfo(
-        spec.model.served_name,
-        min(text.max_model_len, spec.model.max_len or text.max_model_len),
+    info = ModelInfo(
+        model.served_name,
+        min(text.max_model_len, model.max_len or text.max_model_len),
         text.vocab_size,
         text.eos_token_ids,
     )
     routing, admission = spec.policies.routing, spec.policies.admission
     return Dispatcher(
-        model,
+        info,
         Router(
             recorded(make("routing", routing.name, routing.parameters), record),
             name=name,
@@ -106,15 +110,23 @@ def build_dispatcher(
     )
 
 
-def observe(cluster: Cluster, name: str, dispatcher: Dispatcher, metrics: Metrics) -> Tracing | None:
+def load_text(directory: str) -> tuple[TextModel, GrammarGate]:
+    """Tokenizer, template and grammars of a model."""
+    text = TextModel.load(Path(directory))
+    return text, GrammarGate.of(Path(directory), text)
+
+
+def observe(cluster: Cluster, name: str, dispatchers: Dispatchers, metrics: Metrics) -> Tracing | None:
     """Whoever hears of each request's end; returns the tracing, if any."""
     wanted = cluster.spec.observability
-    dispatcher.on_end.append(StageTimes(metrics))
+    hear: list[Callable[[RequestRecord], None]] = [StageTimes(metrics)]
     if wanted.access_log:
-        dispatcher.on_end.append(AccessLog())
+        hear.append(AccessLog())
     tracing = start_tracing(wanted.otlp_endpoint, wanted.trace_sample_ratio, "front-door", name)
     if tracing is not None:
-        dispatcher.on_end.append(tracing.report)
+        hear.append(tracing.report)
+    for dispatcher in dispatchers:
+        dispatcher.on_end.extend(hear)
     return tracing
 
 
@@ -152,12 +164,21 @@ async def serve(config: FrontDoorConfig) -> None:
     store = open_store(config.store_url, config.cluster_name)
     cluster = await asyncio.to_thread(read_cluster, store)
     configure_logs(cluster.spec.observability.log_format, cluster.spec.observability.log_level, config.id)
-    text = TextModel.load(Path(config.model_dir))
+    texts = {name: load_text(directory) for name, directory in config.model_dirs.items()}
     tiers = Tiers.of(cluster.spec)
     metrics = Metrics(tiers=tiers)
     record = open_record(config, cluster)
-    dispatcher = build_dispatcher(cluster, text, metrics, record, config.id)
-    discovery = Discovery(store, dispatcher, config.id)
+    dispatchers = Dispatchers(
+        [
+            # Decisions are recorded of the default model alone: who replays them replays one router.
+            build_dispatcher(
+                cluster, m, texts[m.served_name][0], metrics, record if m is cluster.spec.model else None, config.id
+            )
+            for m in cluster.spec.served
+        ]
+    )
+    first, *more = (Served(dispatcher, *texts[dispatcher.model.name]) for dispatcher in dispatchers)
+    discovery = Discovery(store, dispatchers, config.id)
     security = cluster.spec.security
     gate = Gate(
         Keyring.load(security.api_keys_file),
@@ -165,19 +186,19 @@ async def serve(config: FrontDoorConfig) -> None:
         refused=lambda reason: metrics.auth_refused.labels(reason).inc(),
     )
     tls = Tls(security.tls) if security.tls.enabled else None
-    tracing = observe(cluster, config.id, dispatcher, metrics)
+    tracing = observe(cluster, config.id, dispatchers, metrics)
     limits = Limits()
-    dispatcher.tiers = tiers
-    grammars = GrammarGate.of(Path(config.model_dir), text)
+    dispatchers.follow(tiers)
     app = make_app(
-        dispatcher,
-        text,
+        first.service,
+        first.text,
         limits=limits,
         metrics=metrics,
         guard=HttpGuard(gate),
         tiers=tiers,
         tracing=tracing,
-        grammars=grammars,
+        grammars=first.grammars,
+        more=more,
     )
     # From here on clients may wait for it, so a hang must be noticed although it is not ready.
     pulse = PulsePipe()
@@ -204,16 +225,17 @@ async def serve(config: FrontDoorConfig) -> None:
         run_dir=config.run_dir,
         tls=tls is not None,
     )
-    admin = AdminServicer(store, dispatcher, info)
+    admin = AdminServicer(store, dispatchers, info)
     router = RouterServicer(
-        dispatcher,
-        text,
-        Reservations(dispatcher),
+        first.service,
+        first.text,
+        Reservations(dispatchers),
         metrics=metrics,
         limits=limits,
         tiers=tiers,
         tracing=tracing,
-        grammars=grammars,
+        grammars=first.grammars,
+        more=more,
     )
     health_servicer = health.aio.HealthServicer()
     server, grpc_port, peer_port = await start_grpc(config, admin, router, gate, tls, health_servicer)
@@ -246,12 +268,12 @@ async def serve(config: FrontDoorConfig) -> None:
     http.drain()
     await health_servicer.enter_graceful_shutdown()
     retreating = asyncio.create_task(retreat(store, config.id, http.stop_listening)) if config.shared_ports else None
-    await drain(dispatcher, await budget_s(store, cluster), hurried)
+    await drain(dispatchers, await budget_s(store, cluster), hurried)
     if retreating is not None:
         retreating.cancel()
     follower.cancel()
     tier_follower.cancel()
-    await dispatcher.close()
+    await dispatchers.close()
     if record is not None:
         await asyncio.to_thread(record.close)
     await discovery.close()
@@ -274,13 +296,13 @@ async def budget_s(store: Store, cluster: Cluster) -> float:
         return cluster.spec.drain.budget_s
 
 
-async def drain(dispatcher: Dispatcher, budget_s: float, hurried: asyncio.Event) -> None:
+async def drain(dispatchers: Dispatchers, budget_s: float, hurried: asyncio.Event) -> None:
     """Let running requests finish, for `budget_s` at most or until `hurried` (a second signal); new ones get 503."""
-    draining = asyncio.create_task(dispatcher.drain(budget_s))
+    draining = asyncio.create_task(dispatchers.drain(budget_s))
     second = asyncio.create_task(hurried.wait())
     await asyncio.wait((draining, second), return_when=asyncio.FIRST_COMPLETED)
     if not (draining.done() and draining.result()):
-        log.warning("%d requests are cut off", dispatcher.running)
+        log.warning("%d requests are cut off", dispatchers.running)
     for task in (draining, second):
         task.cancel()
 

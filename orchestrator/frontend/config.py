@@ -11,13 +11,16 @@ from orchestrator.core.process_file import read_process_file
 
 @dataclass(frozen=True, slots=True)
 class FrontDoorConfig:
-    """`front_door` holds the frontDoor section of cluster.yaml in snake_case; everything else about the cluster is in the store."""
+    """`front_door` holds the frontDoor section of cluster.yaml in snake_case; everything else about the cluster is in the store.
+
+    `model_dirs` are the directories of the served models by name, the default model first.
+    """
 
     id: str
     store_url: str
     run_dir: str
     cluster_name: str
-    model_dir: str
+    model_dirs: dict[str, str]
     host: str
     http_port: int
     grpc_port: int

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.core.cluster import Role
 from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.link import WorkerLink
 from orchestrator.policies.registry import make
 from orchestrator.recording.policies import recorded
@@ -45,9 +46,11 @@ class Discovery:
     """One per front door. A store that cannot be reached leaves everything as it was."""
 
     store: Store
-    dispatcher: Dispatcher
+    dispatchers: Dispatchers
     front_door: str
     _links: dict[str, WorkerLink] = field(default_factory=dict)
+    _served: dict[str, Dispatcher] = field(default_factory=dict)
+    """By worker: the one of its model."""
     _policies: Documents = field(default_factory=dict)
     _desired: Documents = field(default_factory=dict)
 
@@ -75,7 +78,10 @@ class Discovery:
         alive = {
             name: doc
             for name, doc in snapshot.endpoints.items()
-            if doc["state"] == "ready" and name in snapshot.desired and doc.get("session_address")
+            if doc["state"] == "ready"
+            and name in snapshot.desired
+            and doc.get("session_address")
+            and self.dispatchers.of(doc.get("model", "")) is not None
         }
         for name, link in list(self._links.items()):
             if name not in alive or alive[name]["incarnation"] != link.incarnation:
@@ -83,36 +89,42 @@ class Discovery:
                 await link.close()
         for name, doc in alive.items():
             if name not in self._links:
-                self.dispatcher.gates.renew(name)
+                dispatcher = self.dispatchers.of(doc.get("model", ""))
+                assert dispatcher is not None
+                self._served[name] = dispatcher
+                dispatcher.gates.renew(name)
                 self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)
-        for name in self.dispatcher.router.workers():
-            if name not in self._links and name not in snapshot.desired:
-                self.dispatcher.router.remove_worker(name)
+        for dispatcher in self.dispatchers:
+            for name in dispatcher.router.workers():
+                if name not in self._links and name not in snapshot.desired:
+                    dispatcher.router.remove_worker(name)
         self._publish()
         self._set_policies(snapshot.policies)
-        self.dispatcher.pump()
+        for dispatcher in self.dispatchers:
+            dispatcher.pump()
 
     async def close(self) -> None:
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
 
     def link_up(self, link: WorkerLink) -> None:
         """See LinkEvents."""
-        self.dispatcher.link_up(link)
+        dispatcher = self._served[link.name]
+        dispatcher.link_up(link)
         self._open(link.name)
         self._publish()
         for decision, doc in self._policies.items():
             self._tell(link, decision, doc)
-        self.dispatcher.pump()
+        dispatcher.pump()
 
     def link_down(self, link: WorkerLink, why: str) -> None:
         log.info("worker %s: %s", link.name, why)
-        self.dispatcher.link_down(link, why)
+        self._served[link.name].link_down(link, why)
         self._publish()
 
     def link_message(self, link: WorkerLink, message: pb.FromWorker) -> None:
-        self.dispatcher.link_message(link, message)
+        self._served[link.name].link_message(link, message)
 
     def _publish(self) -> None:
         """What every wanted worker is to this front door, as a metric."""
@@ -121,31 +133,26 @@ class Discovery:
             link = self._links.get(name)
             leaving = doc.get("drain") or doc.get("drained")
             states[name] = "down" if link is None or not link.connected else "draining" if leaving else "up"
-        self.dispatcher.metrics.workers.states(states)
+        self.dispatchers.default.metrics.workers.states(states)
 
     def _open(self, name: str) -> None:
         doc = self._desired.get(name)
         link = self._links.get(name)
         if doc is not None:
             accepts = link is not None and link.connected and not doc.get("drain") and not doc.get("drained")
-            self.dispatcher.gates.want(name, Role.parse(doc["role"]), accepts)
+            self._served[name].gates.want(name, Role.parse(doc["role"]), accepts)
 
     def _set_policies(self, policies: Documents) -> None:
         for decision, doc in policies.items():
             if self._policies.get(decision) == doc:
                 continue
             try:
-                policy = make(decision, doc["name"], doc.get("parameters") or {})
-                if decision in ("routing", "admission"):
-                    policy = recorded(policy, self.dispatcher.record)
+                for dispatcher in self.dispatchers:
+                    _set_policy(dispatcher, decision, doc)
             except (ValueError, KeyError) as error:
                 log.error("policy for %s stays as it is: %s", decision, error)
                 continue
             self._policies[decision] = doc
-            if decision == "routing":
-                self.dispatcher.router.policy = policy
-            elif decision == "admission":
-                self.dispatcher.admission = policy
             for link in self._links.values():
                 self._tell(link, decision, doc)
 
@@ -155,3 +162,12 @@ class Discovery:
                 decision=decision, name=doc["name"], parameters_json=json.dumps(doc.get("parameters") or {})
             )
             link.send(pb.ToWorker(policy=setting))
+
+
+def _set_policy(dispatcher: Dispatcher, decision: str, doc: dict[str, Any]) -> None:
+    """Each dispatcher has an object of its own, as a policy may count. Raises ValueError or KeyError for one that cannot be made."""
+    policy = make(decision, doc["name"], doc.get("parameters") or {})
+    if decision == "routing":
+        dispatcher.router.policy = recorded(policy, dispatcher.record)
+    elif decision == "admission":
+        dispatcher.admission = recorded(policy, dispatcher.record)

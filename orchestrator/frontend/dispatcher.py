@@ -64,6 +64,7 @@ class Dispatcher:
         self._closing = False
         self._idle: asyncio.Event | None = None
         self._pump_is_due = False
+        self._told_depth = 0
         self.gates = Gates(router, metrics)
         self._attempts = Attempts(router, self.workers, metrics, self.gates)
         self.tiers: Mapping[str, Tier] = {}
@@ -169,7 +170,8 @@ class Dispatcher:
         if self._attempts.undecided:
             for flight in self._attempts.place_again():
                 self.retry(flight, "no_decode_worker", "no decode worker is left")
-        self.metrics.queue_depth.set(len(self._queue))
+        self.metrics.queue_depth.add(len(self._queue) - self._told_depth)  # other models queue, too
+        self._told_depth = len(self._queue)
         if not self._queue:
             return
         view = self.router.view

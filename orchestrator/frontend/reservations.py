@@ -9,8 +9,10 @@ import uuid
 from orchestrator.core.cluster import Role
 from orchestrator.core.decisions import Placement
 from orchestrator.core.hashing import block_hashes
+from orchestrator.core.quote import quoted
 from orchestrator.core.request import RequestView
 from orchestrator.frontend.dispatcher import Dispatcher
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.http.headers import valid_request_id
 from orchestrator.frontend.service import Cause, ServiceError
 from pd.v1 import routing_pb2 as pb
@@ -22,13 +24,17 @@ HOLD_MOST_S = 600.0
 class Reservations:
     """Load counted in the ledger under `route:ID` until `release` or until its time is over."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+    def __init__(self, dispatchers: Dispatchers) -> None:
+        self._dispatchers = dispatchers
+        self._held: dict[str, tuple[asyncio.TimerHandle, Dispatcher]] = {}
 
     def route(self, request: pb.RouteRequest) -> pb.RouteReply:
         """Raises ServiceError INVALID, DUPLICATE or NO_CAPACITY."""
-        dispatcher, router = self._dispatcher, self._dispatcher.router
+        chosen = self._dispatchers.of(request.model)
+        if chosen is None:
+            known = ", ".join(repr(one.model.name) for one in self._dispatchers)
+            raise ServiceError(Cause.INVALID, f"there is no model {quoted(request.model)}; use {known}")
+        dispatcher, router = chosen, chosen.router
         tokens = list(request.token_ids.ids)
         length = len(tokens) if request.WhichOneof("input") == "token_ids" else request.prompt_tokens
         hold_s = request.hold_s or HOLD_S
@@ -41,7 +47,7 @@ class Reservations:
         if not valid_request_id(request_id):
             problem = "request_id is malformed; give 1 to 128 letters, digits, '-', '_', '.', or leave it empty"
             raise ServiceError(Cause.INVALID, problem)
-        if request_id in self._timers:
+        if request_id in self._held:
             raise ServiceError(Cause.DUPLICATE, f"{request_id} is already reserved; Release it first")
         view = RequestView(
             f"route:{request_id}",
@@ -60,31 +66,30 @@ class Reservations:
         names = router.view.names
         router.account(view, names[prefill.worker], Role.PREFILL)
         router.account(view, names[decode.worker], Role.DECODE)
-        self._timers[request_id] = asyncio.get_running_loop().call_later(hold_s, self.release, request_id)
+        timer = asyncio.get_running_loop().call_later(hold_s, self.release, request_id)
+        self._held[request_id] = (timer, dispatcher)
         return pb.RouteReply(
             request_id=request_id,
-            prefill=self._target(prefill),
-            decode=self._target(decode),
+            prefill=_target(dispatcher, prefill),
+            decode=_target(dispatcher, decode),
             co_located=prefill.worker == decode.worker,
             expires_in_s=hold_s,
         )
 
     def release(self, request_id: str) -> bool:
         """Stop counting a reservation; False if there is none."""
-        timer = self._timers.pop(request_id, None)
-        if timer is None:
+        held = self._held.pop(request_id, None)
+        if held is None:
             return False
+        timer, dispatcher = held
         timer.cancel()
-        self._dispatcher.router.settle(f"route:{request_id}")
-        self._dispatcher.pump()
+        dispatcher.router.settle(f"route:{request_id}")
+        dispatcher.pump()
         return True
 
-    def _target(self, placement: Placement) -> pb.Target:
-        assert placement.worker is not None
-        name = self._dispatcher.router.view.names[placement.worker]
-        return pb.Target(
-            worker=name,
-            address=self._dispatcher.workers[name].address,
-            reason=placement.reason,
-            detail=placement.detail,
-        )
+
+def _target(dispatcher: Dispatcher, placement: Placement) -> pb.Target:
+    assert placement.worker is not None
+    name = dispatcher.router.view.names[placement.worker]
+    address = dispatcher.workers[name].address
+    return pb.Target(worker=name, address=address, reason=placement.reason, detail=placement.detail)

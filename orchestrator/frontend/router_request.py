@@ -36,10 +36,6 @@ class RouterRequests:
         request_id = request.request_id or new_request_id()
         if not valid_request_id(request_id):
             raise InvalidRequest("use 1 to 128 letters, digits, '-', '_', '.', or leave it empty", "request_id")
-        if request.model and request.model != self.model.name:
-            raise InvalidRequest(
-                f"there is no model {quoted(request.model)}: use {self.model.name!r}", "model", "model_not_found"
-            )
         tokens = await self._tokens(request)
         sampling = self._sampling(request.sampling, len(tokens), request.WhichOneof("input") or "input")
         await self._check_grammar(sampling)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
 from orchestrator.core.config.pools import default_tiers
+from orchestrator.core.quote import quoted
 from orchestrator.frontend.auth.caller import CALLER
 from orchestrator.frontend.http.limits import Limits
 from orchestrator.frontend.outcomes import outcome_of
 from orchestrator.frontend.rich_status import abort
 from orchestrator.frontend.router_request import RouterRequests
+from orchestrator.frontend.served import Served
 from orchestrator.frontend.service import Logprob, ServiceError, TokenService
 from orchestrator.frontend.text import Assembler, GenerationCancelled, InvalidRequest, Piece, TextModel, generate
 from orchestrator.frontend.text.grammar_gate import GrammarGate
@@ -53,11 +55,14 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         tiers: Tiers | None = None,
         tracing: Tracing | None = None,
         grammars: GrammarGate | None = None,
+        more: Sequence[Served] = (),
     ) -> None:
-        self._service = service
-        self._requests = RouterRequests(
-            service.model, text, limits or Limits(), tiers or Tiers(default_tiers()), grammars
-        )
+        limits, tiers = limits or Limits(), tiers or Tiers(default_tiers())
+        self._served = {
+            one.name: (one.service, RouterRequests(one.service.model, one.text, limits, tiers, one.grammars))
+            for one in (Served(service, text, grammars), *more)
+        }
+        self._default = self._served[service.model.name]
         self._route_api = route_api
         self._metrics = metrics or Metrics()
         self._tracing = tracing
@@ -67,7 +72,8 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         arrival_s = time.perf_counter()
         caller = CALLER.get()
         try:
-            submission, assembler = await self._requests.read(request)
+            service, requests = self._chosen(request.model)
+            submission, assembler = await requests.read(request)
             caller.charge(len(submission.tokens) + submission.sampling.max_tokens)
         except InvalidRequest as error:
             self._metrics.reject(_API, error.code)
@@ -89,7 +95,7 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         )
         outcome, reason = Outcome.FAILED, "internal"
         try:
-            async with aclosing(generate(self._service, submission, assembler, meter)) as pieces:
+            async with aclosing(generate(service, submission, assembler, meter)) as pieces:
                 async for piece in pieces:
                     if piece.finish is not None:
                         outcome, reason = Outcome.COMPLETED, "stop_string" if assembler.stopped else "done"
@@ -108,6 +114,14 @@ class RouterServicer(routing_pb2_grpc.RouterServicer):
         finally:
             meter.end(outcome, reason, assembler.cached_tokens)
             caller.done(len(submission.tokens) + assembler.completion_tokens)
+
+    def _chosen(self, model: str) -> tuple[TokenService, RouterRequests]:
+        """By name, the default one for ""; raises InvalidRequest."""
+        chosen = self._served.get(model) if model else self._default
+        if chosen is None:
+            names = ", ".join(map(repr, self._served))
+            raise InvalidRequest(f"there is no model {quoted(model)}: use {names}", "model", "model_not_found")
+        return chosen
 
     async def Route(self, request: pb.RouteRequest, context: Any) -> pb.RouteReply:  # type: ignore[override]
         """Decide where a request would run, and reserve."""

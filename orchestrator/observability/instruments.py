@@ -111,6 +111,10 @@ class Gauge(Instrument[Number]):
         """Set a gauge without labels."""
         self.only.value = value
 
+    def add(self, value: float) -> None:
+        """Move a gauge without labels, up or down."""
+        self.only.value += value
+
     def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(self.name, self.text, labels=self.label_names)
         for values, child in list(self._children.items()):

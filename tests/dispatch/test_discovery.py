@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.core.cluster import Role
 from orchestrator.frontend.discovery import Discovery
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.state.open import open_store
 from tests.dispatch.links import dispatcher
 
@@ -25,7 +26,7 @@ async def followed(tmp_path):
     store.put("cluster", "spec", {})
     store.put("cluster", "spec", {})
     service, _ = dispatcher()
-    discovery = Discovery(store, service, "test")
+    discovery = Discovery(store, Dispatchers([service]), "test")
     follower = asyncio.create_task(discovery.run())
     yield store, service, follower
     follower.cancel()

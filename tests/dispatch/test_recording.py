@@ -18,6 +18,7 @@ from orchestrator.core.exact import NotExact
 from orchestrator.core.request import RequestState, RequestView
 from orchestrator.core.sampling import Sampling
 from orchestrator.frontend.discovery import Discovery, Snapshot
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.text import TextModel
 from orchestrator.policies.registry import make
 from orchestrator.recording import form as form_module
@@ -95,7 +96,7 @@ async def test_a_request_that_ends_is_a_row_of_a_trace(tmp_path: Path) -> None:
 
 async def test_a_policy_that_is_replaced_is_recorded_with_what_it_remembers(tmp_path: Path) -> None:
     made, _, log = await recorded_dispatcher(tmp_path / "r.jsonl.gz")
-    discovery = Discovery(None, made, "test")  # type: ignore[arg-type]
+    discovery = Discovery(None, Dispatchers([made]), "test")  # type: ignore[arg-type]
     submit(made, "a")
     await discovery.apply(Snapshot(1, {}, {}, {"routing": {"name": "least_load", "parameters": {}}}))
     for name in "bcd":

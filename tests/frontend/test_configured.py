@@ -64,6 +64,7 @@ async def test_a_server_with_these_bounds_keeps_to_them(service, text):
 
 
 def test_the_index_remembers_as_many_blocks_as_it_may(text):
-    dispatcher = build_dispatcher(cluster("prefixIndexBlocks: 1024"), text, Metrics(), None)
+    spec = cluster("prefixIndexBlocks: 1024")
+    dispatcher = build_dispatcher(spec, spec.spec.model, text, Metrics(), None)
     dispatcher.router.prefix.stored(0, range(1 << 20, (1 << 20) + 5000))
     assert 900 <= len(dispatcher.router.prefix) <= 1024

@@ -31,7 +31,13 @@ def test_warnings_about_keys_are_json_too(tmp_path: Path, model_dir: Path) -> No
     store.close()
     config = tmp_path / "door.json"
     names = {"id": "front-door-0", "store_url": url, "run_dir": str(tmp_path), "cluster_name": cluster.name}
-    where = {"model_dir": str(model_dir), "host": "127.0.0.1", "http_port": 0, "grpc_port": 0, "front_door": {}}
+    where = {
+        "model_dirs": {cluster.spec.model.served_name: str(model_dir)},
+        "host": "127.0.0.1",
+        "http_port": 0,
+        "grpc_port": 0,
+        "front_door": {},
+    }
     config.write_text(json.dumps(names | where))
     command = [sys.executable, "-m", "orchestrator.frontend", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

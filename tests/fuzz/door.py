@@ -22,6 +22,7 @@ from orchestrator.frontend.admin import AdminServicer, FrontDoorInfo
 from orchestrator.frontend.auth import Gate, Keyring
 from orchestrator.frontend.auth.http_guard import HttpGuard
 from orchestrator.frontend.config import FrontDoorConfig
+from orchestrator.frontend.dispatchers import Dispatchers
 from orchestrator.frontend.http import Limits, make_app, start_http
 from orchestrator.frontend.http.server import App, Bounds, Server
 from orchestrator.frontend.records import RequestRecord
@@ -128,14 +129,16 @@ class Door:
         info = FrontDoorInfo("front-door-0", "127.0.0.1", self.port, time.time(), run_dir=str(self._directory))
         record = RequestRecord("r-1", MODEL, "default", 10, 20, 0.0, prefill_worker="prefill-0")
         admin = AdminServicer(store, DispatcherDouble({"prefill-0": LinkDouble("prefill-0")}, [record]), info)
-        dispatcher = build_dispatcher(cluster, self._text, metrics, None, "front-door-0")
-        router = RouterServicer(self.service, self._text, Reservations(dispatcher), metrics=metrics, tiers=TIERS)
+        dispatcher = build_dispatcher(cluster, cluster.spec.model, self._text, metrics, None, "front-door-0")
+        router = RouterServicer(
+            self.service, self._text, Reservations(Dispatchers([dispatcher])), metrics=metrics, tiers=TIERS
+        )
         config = FrontDoorConfig(
             id="front-door-0",
             store_url="",
             run_dir=str(self._directory),
             cluster_name="fuzz",
-            model_dir="",
+            model_dirs={},
             host="127.0.0.1",
             http_port=0,
             grpc_port=0,

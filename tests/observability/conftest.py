@@ -108,7 +108,7 @@ def seen(tmp_path_factory):
             "store_url": store_url,
             "run_dir": str(directory),
             "cluster_name": cluster.name,
-            "model_dir": str(MODEL_DIR),
+            "model_dirs": {cluster.spec.model.served_name: str(MODEL_DIR)},
             "host": "127.0.0.1",
             "http_port": 0,
             "grpc_port": 0,

@@ -128,7 +128,7 @@ class ServerDouble:
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        name = request.headers.get("X-Request-Id", "")
+        name = request.headers.get("X-Request-Id", f"own-{len(self.bodies)}")
         self.bodies.append(body)
         self.names.append(name)
         self.changed.set()

@@ -9,7 +9,7 @@ from orchestrator.core.config.faults import Faults
 from orchestrator.core.config.policies import Policies
 from orchestrator.core.config.pools import Pool, Tier, default_pools, default_tiers
 from orchestrator.core.config.services import Drain, FrontDoor, Observability, Ray, Security, State
-from orchestrator.core.config.serving import Engine, Model, Transport
+from orchestrator.core.config.serving import Engine, EngineKind, Model, Transport
 from orchestrator.core.config.settings import NAME, NAME_HELP, setting
 from orchestrator.core.config.simulation import Simulation
 
@@ -42,6 +42,20 @@ class Spec:
     drain: Drain = setting("how workers leave", factory=Drain)
     faults: Faults = setting("when a process counts as hung", factory=Faults)
     simulation: Simulation = setting("what `pdctl simulate` assumes", factory=Simulation)
+    models: tuple[Model, ...] = setting("further models, which pools name", ())
+
+    @property
+    def served(self) -> tuple[Model, ...]:
+        """Every model, the default one first."""
+        return (self.model, *self.models)
+
+    def model_of(self, pool: Pool) -> Model:
+        """The model that the workers of `pool` serve."""
+        return next((model for model in self.served if model.served_name == pool.model), self.model)
+
+    def engine_of(self, pool: Pool) -> EngineKind:
+        """The engine that the workers of `pool` run."""
+        return pool.engine or self.engine.kind
 
     def tier(self, name: str | None) -> Tier:
         """The tier called `name`, or the default one for None; raises KeyError if there is none of that name."""

@@ -37,7 +37,7 @@ def to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         assert not isinstance(value, type)
         fields = {s.key: to_plain(getattr(value, s.name)) for s in settings(type(value))}
-        return {key: v for key, v in fields.items() if v is not None}
+        return {key: v for key, v in fields.items() if v is not None and v != []}
     if isinstance(value, tuple):
         return [to_plain(v) for v in value]
     if isinstance(value, Role | StrEnum):

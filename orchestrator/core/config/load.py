@@ -79,11 +79,10 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
     def full(path: str) -> str:
         return str(directory / Path(path).expanduser())
 
-    model, engine, state, security = spec.model, spec.engine, spec.state, spec.security
+    engine, state, security = spec.engine, spec.state, spec.security
     if engine.vllm.python is not None and "/" in engine.vllm.python:
         engine = dataclasses.replace(engine, vllm=dataclasses.replace(engine.vllm, python=full(engine.vllm.python)))
-    if model.path != DEMO:
-        model = dataclasses.replace(model, path=full(model.path))
+    model, *others = (m if m.path == DEMO else dataclasses.replace(m, path=full(m.path)) for m in spec.served)
     if state.path is not None:
         state = dataclasses.replace(state, path=full(state.path))
     if security.api_keys_file is not None:
@@ -95,4 +94,5 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
         simulation = dataclasses.replace(simulation, catalog=full(simulation.catalog))
     if simulation.model is not None and ("/" in simulation.model or simulation.model.endswith(".json")):
         simulation = dataclasses.replace(simulation, model=full(simulation.model))
-    return dataclasses.replace(spec, model=model, engine=engine, state=state, security=security, simulation=simulation)
+    spec = dataclasses.replace(spec, simulation=simulation)
+    return dataclasses.replace(spec, model=model, models=tuple(others), engine=engine, state=state, security=security)

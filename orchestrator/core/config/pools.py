@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.core.cluster import Role
+from orchestrator.core.config.serving import EngineKind
 from orchestrator.core.config.settings import NAME, NAME_HELP, setting
 
 DEFAULT_TIER = "default"
@@ -36,6 +37,8 @@ class Pool:
         None,
         minimum=0,
     )
+    model: str | None = setting("which of the served models, by its name; spec.model if absent", None)
+    engine: EngineKind | None = setting("engine of these workers; spec.engine.kind if absent", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from orchestrator.core.cluster import Role
 from orchestrator.core.config.cluster import Spec
 from orchestrator.core.config.problems import did_you_mean
 from orchestrator.core.config.services import StateKind
-from orchestrator.core.config.serving import Device, DType, TransportKind
+from orchestrator.core.config.serving import Device, DType, EngineKind, Model, TransportKind
 
 Report = Callable[[str, str, str, str], None]
 """(path, value as shown, reason, remedy)."""
@@ -17,7 +17,7 @@ Report = Callable[[str, str, str, str], None]
 
 def check_spec(spec: Spec, report: Report) -> None:
     """Report every combination that cannot run."""
-    _model(spec, report)
+    _models(spec, report)
     _pools(spec, report)
     _devices(spec, report)
     _front_door(spec, report)
@@ -25,24 +25,47 @@ def check_spec(spec: Spec, report: Report) -> None:
     _security(spec, report)
 
 
-def _model(spec: Spec, report: Report) -> None:
-    path = Path(spec.model.path)
-    if spec.model.is_demo:
+def _models(spec: Spec, report: Report) -> None:
+    names = [model.served_name for model in spec.served]
+    for i, model in enumerate(spec.served):
+        at = f"spec.models[{i - 1}]" if i else "spec.model"
+        _files(model, f"{at}.path", report)
+        if i and model.name is None:
+            report(f"{at}.name", "(missing)", "clients ask for a model by its name", "add `name: ...`")
+        elif model.served_name in names[:i]:
+            report(f"{at}.name", repr(model.served_name), "another model has this name", "choose another name")
+    for i, pool in enumerate(spec.pools):
+        if pool.model is not None and pool.model not in names:
+            report(
+                f"spec.pools[{i}].model", repr(pool.model), "no model has this name", did_you_mean(pool.model, names)
+            )
+
+
+def _files(model: Model, at: str, report: Report) -> None:
+    path = Path(model.path)
+    if model.is_demo:
         return
     if not path.is_dir():
         remedy = "download the model there, or use `demo` for the model that ships with Tandem"
-        report("spec.model.path", repr(str(path)), "there is no such directory", remedy)
+        report(at, repr(str(path)), "there is no such directory", remedy)
     elif not (path / "config.json").is_file():
         remedy = "name the directory of a Hugging Face model: the one that holds config.json and *.safetensors"
-        report("spec.model.path", repr(str(path)), "it holds no config.json", remedy)
+        report(at, repr(str(path)), "it holds no config.json", remedy)
 
 
 def _pools(spec: Spec, report: Report) -> None:
-    for role in (Role.PREFILL, Role.DECODE):
-        if not any(p.role & role and p.count > 0 for p in spec.pools):
-            roles = ", ".join(f"{p.name}: {p.role} x {p.count}" for p in spec.pools)
-            remedy = f"add a pool with `role: {role}` or `role: both` and a count of at least 1"
-            report("spec.pools", f"[{roles}]", f"no worker can {role}", remedy)
+    for model in spec.served:
+        pools = [p for p in spec.pools if spec.model_of(p) is model]
+        whose = f" {model.served_name}" if spec.models else ""
+        for role in (Role.PREFILL, Role.DECODE):
+            if not any(p.role & role and p.count > 0 for p in pools):
+                roles = ", ".join(f"{p.name}: {p.role} x {p.count}" for p in pools)
+                remedy = f"add a pool with `role: {role}` or `role: both` and a count of at least 1"
+                report("spec.pools", f"[{roles}]", f"no worker can {role}{whose}", remedy)
+        if len({spec.engine_of(p) for p in pools}) > 1:
+            kinds = ", ".join(f"{p.name}: {spec.engine_of(p)}" for p in pools)
+            remedy = "give all pools of a model the same engine, or the model a second name in spec.models"
+            report("spec.pools", f"[{kinds}]", "KV of one engine cannot be read by another", remedy)
 
 
 def _devices(spec: Spec, report: Report) -> None:
@@ -64,8 +87,15 @@ def _devices(spec: Spec, report: Report) -> None:
         report(
             "spec.transport.kind", "'gloo'", "it moves KV on the CPU and the engine runs on CUDA", "use nixl or nccl"
         )
-    if spec.model.dtype is DType.FLOAT16 and not all(on_cuda.values()):
-        report("spec.model.dtype", "'float16'", "the CPU engine does not compute in it", "use float32 or bfloat16")
+    for pool in spec.pools:
+        if (
+            spec.engine_of(pool) is EngineKind.TORCH
+            and spec.model_of(pool).dtype is DType.FLOAT16
+            and not on_cuda[pool.name]
+        ):
+            at = "spec.model.dtype" if spec.model_of(pool) is spec.model else f"spec.models: {pool.model}"
+            report(at, "'float16'", "the CPU engine does not compute in it", "use float32 or bfloat16")
+            break
 
 
 def _front_door(spec: Spec, report: Report) -> None:

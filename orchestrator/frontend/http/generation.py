@@ -1,23 +1,21 @@
-"""Endpoints that generate text: parse, tokenise, submit, answer, count."""
+"""A request that generates text: read, tokenise, submit, answer, count."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 from orchestrator.frontend.http import headers
 from orchestrator.frontend.http.answer import ChoiceRenderer, Identity
-from orchestrator.frontend.http.body import read_object
 from orchestrator.frontend.http.choice import Choice
 from orchestrator.frontend.http.completing import Completing
-from orchestrator.frontend.http.endpoint import CHAT, COMPLETIONS, RESPONSES, Endpoint, Prompt
+from orchestrator.frontend.http.endpoint import Endpoint, Prompt
 from orchestrator.frontend.http.errors import ApiError, as_api_error
 from orchestrator.frontend.http.expand import encode_prompts, expand
 from orchestrator.frontend.http.extras import Extras
 from orchestrator.frontend.http.group import Group
 from orchestrator.frontend.http.limits import Limits
-from orchestrator.frontend.http.models import check_model
 from orchestrator.frontend.http.options import Options
 from orchestrator.frontend.http.output_form import OutputForm
 from orchestrator.frontend.http.server import Request
@@ -36,7 +34,7 @@ _OPERATIONS = {"chat": "chat", "completions": "text_completion", "responses": "c
 
 
 class GenerationApi:
-    """The generation endpoints over one token service."""
+    """Generation with one model, over its token service."""
 
     def __init__(
         self,
@@ -57,24 +55,16 @@ class GenerationApi:
         self._grammars = grammars
         self._parse, self._tokenise = (metrics.overhead[phase] for phase in (Phase.PARSE, Phase.TOKENISE))
 
-    def chat(self, request: Request) -> Awaitable[None] | None:
-        """POST /v1/chat/completions."""
-        return self.generate(request, CHAT)
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self._service.model.name
 
-    def completions(self, request: Request) -> Awaitable[None] | None:
-        """POST /v1/completions."""
-        return self.generate(request, COMPLETIONS)
-
-    def responses(self, request: Request) -> Awaitable[None] | None:
-        """POST /v1/responses."""
-        return self.generate(request, RESPONSES)
-
-    def generate(self, request: Request, endpoint: Endpoint) -> Awaitable[None] | None:
-        """Submit `request` as one of `endpoint`; its sink answers. Only long texts, which a thread tokenises, are waited for."""
-        begun_s = perf_counter()
+    def generate(
+        self, request: Request, endpoint: Endpoint, body: dict[str, Any], begun_s: float
+    ) -> Awaitable[None] | None:
+        """Submit `body` as one of `endpoint`; its sink answers. Only long texts, which a thread tokenises, are waited for."""
         try:
-            body = read_object(request)
-            check_model(body, self._service.model)
             given, options = endpoint.read(body, self._service.model, self._limits)
             read_s = perf_counter()
             self._parse.observe(read_s - begun_s)
@@ -87,7 +77,7 @@ class GenerationApi:
             tokens = self._text.encode(prompt, endpoint.special_tokens) if isinstance(prompt, str) else prompt
             submission = self._submission(request, endpoint, tokens, options, read_s)
         except (InvalidRequest, ServiceError, ApiError) as error:
-            raise self._refused(endpoint, error) from None
+            raise self.refused(endpoint, error) from None
         self._start(request, endpoint, submission, options)
         return None
 
@@ -98,7 +88,7 @@ class GenerationApi:
         try:
             submission = self._submission(request, endpoint, encoded, options, read_s)
         except (InvalidRequest, ServiceError, ApiError) as error:
-            raise self._refused(endpoint, error) from None
+            raise self.refused(endpoint, error) from None
         self._start(request, endpoint, submission, options)
 
     async def _generate_more(
@@ -114,7 +104,7 @@ class GenerationApi:
             submissions = expand(plain, options, extras, self._limits)
             self._charge(request, sum(len(s.tokens) + s.sampling.max_tokens for _, s in submissions))
         except (InvalidRequest, ServiceError, ApiError) as error:
-            raise self._refused(endpoint, error) from None
+            raise self.refused(endpoint, error) from None
         if len(submissions) == 1 and extras.prompt_logprobs is None and not extras.echo:
             self._start(request, endpoint, submissions[0][1], options)
             return
@@ -142,7 +132,7 @@ class GenerationApi:
             )
         await self._grammars.check(form.json_schema, form.regex, form.param)
 
-    def _refused(self, endpoint: Endpoint, error: InvalidRequest | ServiceError | ApiError) -> ApiError:
+    def refused(self, endpoint: Endpoint, error: InvalidRequest | ServiceError | ApiError) -> ApiError:
         """Count a request that is refused before it is submitted."""
         told = error if isinstance(error, ApiError) else as_api_error(error)
         self._metrics.reject(endpoint.name, told.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from orchestrator.frontend.http.server import Request, Response
 from orchestrator.frontend.service import TokenService
@@ -13,15 +14,15 @@ from orchestrator.observability.metrics import CONTENT_TYPE
 class Probes:
     """What load balancers and Prometheus ask."""
 
-    def __init__(self, service: TokenService, metrics: Metrics) -> None:
-        self._service = service
+    def __init__(self, services: Sequence[TokenService], metrics: Metrics) -> None:
+        self._services = services
         self._metrics = metrics
 
     def health(self, _: Request) -> Response:
         return Response.json({"status": "ok"})
 
     def ready(self, _: Request) -> Response:
-        if self._service.ready:
+        if any(service.ready for service in self._services):
             return Response.json({"status": "ready"})
         return Response.json(
             {"status": "no worker is ready, or this front door is shutting down"}, 503, {"Retry-After": "1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from orchestrator.frontend.http.body import read_object
@@ -11,10 +12,10 @@ from orchestrator.frontend.http.conversation import Conversation
 from orchestrator.frontend.http.errors import ApiError, as_api_error
 from orchestrator.frontend.http.fields import Fields
 from orchestrator.frontend.http.messages import read_messages
-from orchestrator.frontend.http.models import check_model
+from orchestrator.frontend.http.models import chosen_model
 from orchestrator.frontend.http.server import Request, Response
 from orchestrator.frontend.http.tool_use import read_tools
-from orchestrator.frontend.service import TokenService
+from orchestrator.frontend.served import Served
 from orchestrator.frontend.text import InvalidRequest, TextModel
 from orchestrator.frontend.text.budget import token_array
 from orchestrator.observability import Metrics
@@ -30,49 +31,49 @@ _THREAD_FROM_TOKENS = 2048
 
 
 class TokenizeApi:
-    """Texts of any length go to a thread. `model` may be left out, since there is one."""
+    """Texts of any length go to a thread. `model` may be left out for the first one."""
 
-    def __init__(self, service: TokenService, text: TextModel, metrics: Metrics) -> None:
-        self._service = service
-        self._text = text
+    def __init__(self, served: Sequence[Served], metrics: Metrics) -> None:
+        self._served = {one.name: one for one in served}
+        self._default = served[0]
         self._metrics = metrics
 
     async def tokenize(self, request: Request) -> Response:
         """Token ids of a prompt, or of a conversation as the template writes it."""
         try:
-            fields = Fields(self._body(request))
-            text, special_tokens = self._chat(fields) if fields.has_any({"messages"}) else self._prompt(fields)
+            body, one = self._body(request)
+            fields = Fields(body)
+            chat = fields.has_any({"messages"})
+            text, special_tokens = self._chat(fields, one.text) if chat else self._prompt(fields)
             named = fields.boolean("return_token_strs")
-            tokens = await self._text.encode_async(text, special_tokens)
+            tokens = await one.text.encode_async(text, special_tokens)
         except (InvalidRequest, ApiError) as error:
             raise self._refused("tokenize", error) from None
-        answer = {"count": len(tokens), "max_model_len": self._service.model.max_model_len, "tokens": tokens}
-        answer["token_strs"] = await _quickly(self._names, tokens) if named else None
+        answer = {"count": len(tokens), "max_model_len": one.service.model.max_model_len, "tokens": tokens}
+        answer["token_strs"] = await _quickly(partial(_names, one.text), tokens) if named else None
         return Response.json(answer)
 
     async def detokenize(self, request: Request) -> Response:
         """The text of token ids, special tokens included."""
         try:
-            fields = Fields(self._body(request))
+            body, one = self._body(request)
+            fields = Fields(body)
             fields.refuse_unknown({"model", "tokens"})
             given = fields.get("tokens")
             if not isinstance(given, list):
                 raise fields.wrong("tokens", given, "a list of token ids")
             prompt = ""
             if given:
-                prompt = await _quickly(self._text.spell, token_array(given, self._service.model, "tokens"))
+                prompt = await _quickly(one.text.spell, token_array(given, one.service.model, "tokens"))
         except (InvalidRequest, ApiError) as error:
             raise self._refused("detokenize", error) from None
         return Response.json({"prompt": prompt})
 
-    def _names(self, tokens: Sequence[int]) -> list[str]:
-        return [self._text.token_name(token) for token in tokens]
-
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _body(self, request: Request) -> tuple[dict[str, Any], Served]:
         body = read_object(request)
-        if body.get("model") is not None:
-            check_model(body, self._service.model)
-        return body
+        if body.get("model") is None:
+            return body, self._default
+        return body, self._served[chosen_model(body, tuple(self._served))]
 
     def _prompt(self, fields: Fields) -> tuple[str, bool]:
         fields.refuse_unknown(_PROMPT_FIELDS)
@@ -81,7 +82,7 @@ class TokenizeApi:
             raise InvalidRequest("'prompt' is missing: send a string, or 'messages'.", "prompt", "missing_field")
         return prompt, fields.boolean("add_special_tokens", True)
 
-    def _chat(self, fields: Fields) -> tuple[str, bool]:
+    def _chat(self, fields: Fields, model: TextModel) -> tuple[str, bool]:
         fields.refuse_unknown(_CHAT_FIELDS)
         messages = fields.get("messages")
         if not isinstance(messages, list) or not messages:
@@ -89,13 +90,17 @@ class TokenizeApi:
         found, tool_param = read_messages(messages)
         conversation = Conversation(found, read_tools(fields), tool_param)
         # A template writes the special tokens itself.
-        text = conversation.prompt(self._text, fields.boolean("add_generation_prompt", True))
+        text = conversation.prompt(model, fields.boolean("add_generation_prompt", True))
         return text, fields.boolean("add_special_tokens")
 
     def _refused(self, api: str, error: InvalidRequest | ApiError) -> ApiError:
         told = error if isinstance(error, ApiError) else as_api_error(error)
         self._metrics.reject(api, told.code)
         return told
+
+
+def _names(text: TextModel, tokens: Sequence[int]) -> list[str]:
+    return [text.token_name(token) for token in tokens]
 
 
 async def _quickly(work: Callable[[Sequence[int]], _Result], tokens: Sequence[int]) -> _Result:

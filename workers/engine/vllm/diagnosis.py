@@ -12,7 +12,7 @@ _KNOWN = (
         "leave spec.engine.blockTokens out, or take a multiple of 32 on CPUs and of 16 on GPUs",
     ),
     (
-        r"No module named '?vllm",
+        r"No module named '?vllm'?(?![.\w])",
         "vLLM is not installed there",
         "run `make setup-vllm`, or set spec.engine.vllm.python to an interpreter that has it",
     ),
@@ -53,7 +53,7 @@ _KNOWN = (
         "use a version of vLLM that does",
     ),
     (
-        r"safetensors|No such file or directory.*config\.json|Invalid repository ID",
+        r"SafetensorError|Cannot find any model weights|No such file or directory.*config\.json|Invalid repository ID",
         "it cannot load the model's files",
         "check spec.model.path",
     ),

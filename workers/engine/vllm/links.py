@@ -116,7 +116,8 @@ class VllmLinks:
             again_s = math.inf if isinstance(error, Incompatible) else AGAIN_S
             self._not_before_s[peer] = self._loop.time() + again_s
         finally:
-            self._tasks.pop(peer, None)
+            if self._tasks.get(peer) is asyncio.current_task():  # else disconnected, and perhaps connected again
+                del self._tasks[peer]
 
     async def _try_out(self, other: Identity) -> None:
         prompt = [1 + i % 7 for i in range(other.facts.block_tokens + 1)]

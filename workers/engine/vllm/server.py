@@ -17,6 +17,8 @@ from workers.engine.vllm.flags import ServerSpec, command, environment
 from workers.engine.vllm.handoff import Handoff
 
 KEPT_LINES = 500
+KEPT_CHARACTERS = 1000
+"""Of a line: last words travel to the store and to `pdctl`."""
 SHOWN_LINES = 8
 LOOK_S = 0.25
 ANSWER_S = 2.0
@@ -106,7 +108,7 @@ class Server:
                 return
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
-            text = line.decode(errors="replace").rstrip()
+            text = line.decode(errors="replace").rstrip()[:KEPT_CHARACTERS]
             if text:
                 self._lines.append(text)
             if (stage := stage_of(text)) and stage != self._stage:
