@@ -28,22 +28,20 @@ async def facts_of(client: HttpClient, wanted_model: str) -> Facts:
     """Ask the server; raises HttpError for one that is no vLLM or serves other models."""
     try:
         version = orjson.loads(await _get(client, "/version"))["version"]
-        models = orjson.loads(await _get(client, "/v1/models"))["data"]
-        limits = {entry["id"]: int(entry.get("max_model_len") or 0) for entry in models}
-        if wanted_model in limits and not limits[wanted_model]:
-            raise KeyError("max_model_len")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        models = {entry["id"]: entry for entry in orjson.loads(await _get(client, "/v1/models"))["data"]}
+        limit = int(models[wanted_model]["max_model_len"]) if wanted_model in models else 0
+    except (KeyError, TypeError, ValueError) as error:
         raise HttpError(f"it answers, but not as vLLM does: {error}") from None
-    if wanted_model not in limits:
+    if wanted_model not in models:
         raise HttpError(
-            f"it serves {', '.join(limits)}, not {wanted_model}: set spec.model.name or --served-model-name"
+            f"it serves {', '.join(models)}, not {wanted_model}: set spec.model.name or --served-model-name"
         )
     config = read(await _get(client, "/metrics")).config
     blocks, size = config.get("num_gpu_blocks", "None"), config.get("block_size", "None")
     if not (blocks.isdigit() and size.isdigit()):
         raise HttpError(f"its metrics name no KV cache (num_gpu_blocks={blocks}, block_size={size})")
     # One block is vLLM's placeholder.
-    return Facts(version, wanted_model, limits[wanted_model], int(blocks) - 1, int(size), config.get("cache_dtype", ""))
+    return Facts(version, wanted_model, limit, int(blocks) - 1, int(size), config.get("cache_dtype", ""))
 
 
 async def _get(client: HttpClient, path: str) -> bytes:
