@@ -10,7 +10,7 @@ import sys
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # type: ignore[no-untyped-def]  # noqa: N802
+    def do_GET(self):  # type: ignore[no-untyped-def]
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -35,7 +35,10 @@ BEFORE = [
         ("api_server.py: error: unrecognized arguments: --nonsense", "does not know an option"),
         ("api_server.py: error: argument --dtype: invalid choice: 'x'", "does not know an option"),
         ("ValueError: Model architectures ['X'] are not supported for now.", "does not know this model's architecture"),
-        ("safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge", "load the model's files"),
+        (
+            "safetensors_rust.SafetensorError: Error while deserializing header: HeaderTooLarge",
+            "load the model's files",
+        ),
         ("OSError: [Errno 2] No such file or directory: '/m/config.json'", "load the model's files"),
         ("RuntimeError: Cannot find any model weights with `/m`", "load the model's files"),
         ("ValueError: Invalid repository ID or local directory specified: '/m'.", "load the model's files"),

@@ -41,7 +41,9 @@ def test_listener_that_fails_stops_nothing(tmp_path: Path) -> None:
         raise RuntimeError(text)
 
     code = f"print({progress('a')!r}); print('{{\"pid\": 1}}')"
-    child = ChildProcess((sys.executable, "-S", "-c", code), tmp_path / "log", {}, ready.append, 30.0, on_progress=broken)
+    child = ChildProcess(
+        (sys.executable, "-S", "-c", code), tmp_path / "log", {}, ready.append, 30.0, on_progress=broken
+    )
     assert child.wait() == 0
     assert ready == [{"pid": 1}]
 
