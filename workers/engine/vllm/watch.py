@@ -32,7 +32,7 @@ class MetricsWatch:
         """Seconds since the last sample."""
         return time.monotonic() - self._at_s
 
-    async def run(self) -> None:
+    async def run(self) -> str:
         """Until cancelled. A server that does not answer leaves the numbers as they are."""
         failure = ""
         while True:
@@ -41,7 +41,7 @@ class MetricsWatch:
                 if status == 200:
                     self.take(read(body))
                 failure = ""
-            except HttpError as error:
+            except (HttpError, ValueError) as error:
                 if str(error) != failure:
                     failure = str(error)
                     log.warning("metrics: %s", failure)
@@ -52,9 +52,10 @@ class MetricsWatch:
         stats, before = self._engine.stats, self._last
         self._last, self._at_s, self.sample = sample, time.monotonic(), sample
         stats.preemptions = int(sample.get("num_preemptions_total"))
-        stats.lease_expiries = int(sample.get("nixl_num_kv_expired_reqs_total"))
+        # What this worker has counted itself the server counts too, but later: no counter goes back.
+        stats.lease_expiries = max(stats.lease_expiries, int(sample.get("nixl_num_kv_expired_reqs_total")))
         stats.steps = sample.steps
-        stats.cached_prompt_tokens = int(sample.get("prefix_cache_hits_total"))
+        stats.cached_prompt_tokens = max(stats.cached_prompt_tokens, int(sample.get("prefix_cache_hits_total")))
         self._engine.ledger.measured(round(sample.kv_usage * stats.kv_total_blocks))
         moved = int(sample.get("nixl_bytes_transferred_sum"))
         _, done, failures = self._engine.pulls
