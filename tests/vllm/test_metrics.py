@@ -90,6 +90,32 @@ async def test_a_sample_becomes_statistics(driven: Driven) -> None:
     driven.engine.check_integrity()
 
 
+async def test_counters_never_go_back(driven: Driven) -> None:
+    watch, stats = MetricsWatch(driven.engine, driven.client), driven.engine.stats
+    stats.lease_expiries, stats.cached_prompt_tokens = 2, 32
+    expired, hits = "nixl_num_kv_expired_reqs_total", "prefix_cache_hits_total"
+    for said, told in ((1, 2), (2, 2), (3, 3)):
+        watch.take(Sample({expired: float(said), hits: 16.0 * said}))
+        assert (stats.lease_expiries, stats.cached_prompt_tokens) == (told, 16 * told)
+
+
+async def test_watch_outlives_metrics_that_cannot_be_read(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    good, asked, enough = driven.double.metrics.encode(), list[str](), asyncio.Event()
+
+    async def get(path: str, timeout_s: float) -> tuple[int, bytes]:
+        asked.append(path)
+        if len(asked) == 3:
+            enough.set()
+        return 200, good if len(asked) == 2 else b"vllm:steps nonsense\n"
+
+    monkeypatch.setattr(driven.client, "get", get)
+    task = asyncio.create_task(MetricsWatch(driven.engine, driven.client).run())
+    await asyncio.wait_for(enough.wait(), 10)
+    task.cancel()
+    assert driven.engine.stats.steps == 40
+
+
 async def test_watch_reads_again_and_again(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", 0.0)
     watch = MetricsWatch(driven.engine, driven.client)
