@@ -38,9 +38,8 @@ def _sentences(found: Document, total_s: float) -> list[str]:
     if prefill and (row["co_located"] or prefill == decode):
         lines.append(f"Prefill and decode ran together on {prefill}: no KV moved.")
     elif prefill and decode:
-        lines.append(
-            f"Prefill ran on {prefill}, decode on {decode}; {size(found['kv_bytes'])} of KV moved between them."
-        )
+        moved = f"{size(found['kv_bytes'])} of KV moved" if found["kv_bytes"] else "their engines moved the KV"
+        lines.append(f"Prefill ran on {prefill}, decode on {decode}; {moved} between them.")
     elif prefill:
         lines.append(f"Prefill runs on {prefill}; no decode worker yet.")
     else:

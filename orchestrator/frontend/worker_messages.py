@@ -145,9 +145,8 @@ class WorkerMessages:
             self._attempts.leased(flight, item.lease)
 
     def _refused(self, flight: Flight, link: WorkerLink, refused: pb.Refused) -> None:
-        lease = flight.lease
-        if refused.code == "expired" and flight.attached and lease is not None and lease.handoff:
-            return  # an engine that pulls by itself renews the lease from when it was asked to
+        if refused.code == "expired" and self._pulled_by_engine(flight, link):
+            return
         if refused.code == "invalid":
             self._fate.fail(flight, ServiceError(Cause.INVALID, refused.message))
         elif link.name == flight.decode and (
@@ -182,6 +181,11 @@ class WorkerMessages:
             self._reconcile(link, status.keys)
         self._fate.pump()
 
+    def _pulled_by_engine(self, flight: Flight, link: WorkerLink) -> bool:
+        """An engine that pulls by itself renews the lease on `link` from when it was asked to pull: that side may forget it."""
+        lease = flight.lease
+        return link.name == flight.prefill and flight.attached and lease is not None and bool(lease.handoff)
+
     def _reconcile(self, link: WorkerLink, keys: Iterable[pb.Key]) -> None:
         """Cancel what the worker holds and we do not know; run again what we count there and it does not hold."""
         held = {(key.request_id, key.attempt) for key in keys}
@@ -190,7 +194,7 @@ class WorkerMessages:
             if flight is None or flight.ticket != attempt or not flight.runs_on(link.name):
                 self._attempts.send(link.name, pb.ToWorker(cancel=pb.Key(request_id=request_id, attempt=attempt)))
         for flight in list(self._flights.values()):
-            if flight.runs_on(link.name):
+            if flight.runs_on(link.name) and not self._pulled_by_engine(flight, link):
                 listed = (flight.request_id, flight.ticket) in held
                 flight.unlisted[link.name] = 0 if listed else flight.unlisted.get(link.name, 0) + 1
                 if flight.unlisted[link.name] >= UNLISTED_BEATS:

@@ -107,7 +107,7 @@ class Commands:
             self._pulls.start(self, request, message)
 
     def _set_policy(self, setting: pb.PolicySetting) -> None:
-        if setting.decision not in ENGINE_DECISIONS:
+        if setting.decision not in ENGINE_DECISIONS or not hasattr(self._engine, setting.decision):
             return
         try:
             policy = make(setting.decision, setting.name, json.loads(setting.parameters_json or "{}"))

@@ -1,4 +1,4 @@
-"""A worker whose engine is a vLLM server: started here, or one that runs already."""
+"""A worker whose engine is a vLLM server, which it starts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class VllmRunning(Running):
     server: Server | None = None
     scratch: tempfile.TemporaryDirectory[str] | None = None
     events: KvEvents | None = None
-    tasks: tuple[asyncio.Task[None], ...] = ()
+    tasks: tuple[asyncio.Task[str], ...] = ()
 
     async def close(self) -> None:
         for task in self.tasks:
@@ -124,11 +124,16 @@ async def _run(config: ProcessConfig) -> Running:
     running = VllmRunning(loop, describe(config, server.address, facts, engine), server=server, scratch=scratch)
     running.events = events
 
-    async def wait_for_end() -> None:
-        running.broken.set_result(await server.ended())
+    def over(task: asyncio.Task[str]) -> None:
+        """Neither the server nor what follows it may end while the worker serves."""
+        if not task.cancelled() and not running.broken.done():
+            error = task.exception()
+            running.broken.set_result(f"{type(error).__name__}: {error}" if error else task.result())
 
-    following = [wait_for_end(), watch.run(), *([events.run()] if events is not None else [])]
+    following = [server.ended(), watch.run(), *([events.run()] if events is not None else [])]
     running.tasks = tuple(asyncio.create_task(follow) for follow in following)
+    for task in running.tasks:
+        task.add_done_callback(over)
     loop.start()
     return running
 

@@ -65,7 +65,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Vllm:
-    """How workers start and reach their vLLM servers; see docs/engines/vllm.md."""
+    """The vLLM servers that workers start; see docs/engines/vllm.md."""
 
     python: str | None = setting(
         "interpreter of the environment with vLLM; Tandem's own if absent, or `.venv-vllm` where `make setup-vllm` made it",

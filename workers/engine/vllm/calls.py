@@ -99,11 +99,14 @@ class PrefillCall:
             first.finish = found.finish  # its blocks are free when the lease is over
             engine.over(first)
             return
-        if is_constrained(sampling):
-            # The decode leg produces it again, as it has to for its grammar: only that one counts.
+        handoff = self._handoff.collect(document)
+        holds = self._handoff.computed_tokens(handoff)
+        if is_constrained(sampling) or (holds is not None and holds < len(way.prompt)):
+            # The decode leg produces it again: for its grammar it has to, and a model with recurrent state leaves the end of its prompt
+            # to the decode side, so that what came here is no output token. Only what the decode leg says counts.
             first.tokens, first.logprobs, first.first_index = [], [], request.first_index
         computed = len(way.prompt) + max(0, len(first.tokens) - 1)
-        first.lease = KvBlocks((), (), computed, self._handoff.collect(document))
+        first.lease = KvBlocks((), (), computed, handoff)
         engine.leased(first)
 
 

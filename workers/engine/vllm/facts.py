@@ -14,7 +14,7 @@ ASK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`events` and `replay` are endpoints of its KV events; "" where it sends none."""
+    """`kv_blocks` without vLLM's placeholder; `max_model_len` in tokens, prompt and output."""
 
     version: str
     model: str

@@ -34,6 +34,9 @@ class Handoff(Protocol):
     def collect(self, answer: Mapping[str, Any]) -> bytes:
         """What the decode leg must be told, out of the prefill leg's answer: opaque to everybody between. Raises HandoffError."""
 
+    def computed_tokens(self, handoff: bytes) -> int | None:
+        """Of how many tokens the prefill server holds the KV; None where it does not say."""
+
     def decode_fields(self, handoff: bytes) -> dict[str, Any]:
         """For the leg that pulls and decodes. Raises HandoffError."""
 

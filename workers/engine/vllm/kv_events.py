@@ -52,7 +52,7 @@ class KvEvents:
         self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
         self._socket.connect(endpoint)
 
-    async def run(self) -> None:
+    async def run(self) -> str:
         """Until cancelled. What was published before we came is replayed."""
         await self._catch_up(None)
         while True:

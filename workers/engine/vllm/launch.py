@@ -1,18 +1,32 @@
 """Run by vLLM's own interpreter, by path: `launch.py [--quiet-nixl] SERVER ARGUMENTS`. Imports nothing of ours.
 
-The server ends with the process that started it. On a CPU, NIXL's progress thread would spin a whole core that the model needs.
+The server, with all that it starts, ends with the process that started it, and as soon as its own first process ends.
+On a CPU, NIXL's progress thread would spin a whole core that the model needs.
 """
 
 import sys
 
 sys.path.pop(0)  # this directory, whose modules are not for vLLM
 
-import ctypes
+import os
 import runpy
+import select
 import signal
 
 SERVER = "vllm.entrypoints.openai.api_server"
-PR_SET_PDEATHSIG = 1
+
+
+def end_together(parent: int) -> None:
+    """Fork a watcher that kills our process group when `parent` or this process ends: vLLM's engine outlives its server."""
+    server = os.getpid()
+    if os.fork():
+        return
+    try:
+        handles = [os.pidfd_open(pid) for pid in (parent, server)]
+        select.select(handles, [], [])
+    except ProcessLookupError:
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def quiet_nixl() -> None:
@@ -30,7 +44,7 @@ def quiet_nixl() -> None:
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_together(os.getppid())
     if sys.argv[1:2] == ["--quiet-nixl"]:
         del sys.argv[1]
         quiet_nixl()

@@ -38,6 +38,10 @@ class NixlHandoff:
             raise HandoffError(f"{KEY} of the prefill leg lacks {', '.join(missing)}")
         return orjson.dumps(parameters)
 
+    def computed_tokens(self, handoff: bytes) -> int | None:
+        found = orjson.loads(handoff).get("remote_num_tokens")
+        return found if isinstance(found, int) else None
+
     def decode_fields(self, handoff: bytes) -> dict[str, Any]:
         try:
             return {KEY: orjson.loads(handoff)}
