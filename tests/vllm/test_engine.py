@@ -342,3 +342,9 @@ async def test_stages_as_a_request_goes(driven: Driven) -> None:
     assert driven.engine.ledger.stage(one.key) is Stage.DECODE, "only leases are released"
     driven.engine.cancel(one.key)
     assert driven.engine.ledger.stage(one.key) is None
+
+
+async def test_stream_that_is_given_up_is_hung_up(driven: Driven) -> None:
+    driven.double.script.append(Behave(stop_after=2))
+    await driven.run(request("a", [*PROMPT, GRAMMAR + 9], REGEX, first_index=1))
+    await driven.double.until(lambda: driven.double.aborted == ["a-0-prefill"])

@@ -326,3 +326,11 @@ def test_sampling_of_two_legs_draws_different_numbers() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert len(set(seeds)) == 150, "2**63 - 1 and 2**64 - 1 are one seed to vLLM"
     assert leg_seed(Sampling().seed, 0) == 0
+
+
+async def test_constrained_request_whose_first_token_ends_it_is_handed_over_all_the_same(driven: Driven) -> None:
+    """The decode leg says that token, and that it is the last."""
+    driven.double.script.append(Behave(finish=(1, "stop")))
+    (only,) = await driven.run(request("a", PROMPT, SCHEMA, phase=Phase.PREFILL))
+    assert (only.tokens, only.finish) == ([], None)
+    assert only.lease is not None

@@ -111,7 +111,8 @@ def test_launcher_runs_the_server_module_with_its_arguments_alone(tmp_path: Path
     (package / "api_server.py").write_text(SHOW)
     words = [sys.executable, "-S", str(LAUNCH), *(["--quiet-nixl"] if quiet else []), "--port", "7"]
     environment = {"PYTHONPATH": str(tmp_path)}
-    found = json.loads(subprocess.run(words, env=environment, capture_output=True, check=True, timeout=30).stdout)
+    ran = subprocess.run(words, env=environment, capture_output=True, check=True, timeout=30, start_new_session=True)
+    found = json.loads(ran.stdout)
     assert found[0] == ["--port", "7"]
     assert str(LAUNCH.parent) not in found[1]
     assert found[2] == os.getpid()
