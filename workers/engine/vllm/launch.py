@@ -1,6 +1,7 @@
 """Run by vLLM's own interpreter, by path: `launch.py [--quiet-nixl] SERVER ARGUMENTS`. Imports nothing of ours.
 
-It must be started in a session of its own: the server, with all that it starts, ends with the process that started it, and as soon as its own first process ends.
+Start it in a session of its own: the server, with all that it starts, ends with the process that started it, and as soon as its own
+first process ends.
 On a CPU, NIXL's progress thread would spin a whole core that the model needs.
 """
 
