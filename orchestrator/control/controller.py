@@ -16,7 +16,7 @@ from orchestrator.control.decide import Decisions
 from orchestrator.control.desired import Desired
 from orchestrator.control.drain import DrainStep, drain_step, draining
 from orchestrator.control.logfile import log_to, shape_log
-from orchestrator.control.prewarm import Peer, Prewarmer
+from orchestrator.control.prewarm import Pair, Peer, Prewarmer
 from orchestrator.control.probe import Probe
 from orchestrator.control.process import process_config
 from orchestrator.control.reconcile import (
@@ -65,6 +65,8 @@ class Controller:
         self._prewarmer = Prewarmer()
         self._decisions = Decisions(self._store)
         self._warm = 0
+        self._problems: dict[Pair, str] = {}
+        """Told in an event already."""
         self._ticks = self._turns = 0
         self._described = 0
         self._failure = ""
@@ -87,6 +89,7 @@ class Controller:
             "workers_described": self._described,
             "pairs_warm": self._prewarmer.warm,
             "pairs_wanted": self._prewarmer.wanted,
+            "pair_problems": sorted(self._probe.problems.values()),
             "failure": self._failure,
         }
 
@@ -228,6 +231,10 @@ class Controller:
             self._prewarmer.connected(pair)
         for pair, puller, source in self._prewarmer.due(peers):
             self._probe.connect(pair, puller, source)
+        for pair, why in dict(self._probe.problems).items():
+            if self._problems.get(pair) != why:
+                self._problems[pair] = why
+                record(self._store, "worker", pair.puller, Event.PAIR_UNUSABLE, why)
         if self._prewarmer.warm != self._warm:
             self._warm = self._prewarmer.warm
             if self._warm == self._prewarmer.wanted:

@@ -50,6 +50,8 @@ class Probe:
         self._asked: dict[Question, float] = {}
         self._busy: set[Question] = set()
         self._connected: list[Pair] = []
+        self.problems: dict[Pair, str] = {}
+        """Why a pair cannot be used, as its puller says."""
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 
     def seen(self, endpoint: Mapping[str, Any]) -> Seen | None:
@@ -78,6 +80,7 @@ class Probe:
         addresses = {endpoint["address"] for endpoint in keep.values()}
         with self._lock:
             self._seen = {key: seen for key, seen in self._seen.items() if key in current}
+            self.problems = {pair: why for pair, why in self.problems.items() if _parties(pair) <= current}
             self._asked = {key: at for key, at in self._asked.items() if _parties(key) <= current}
             gone = [self._channels.pop(address) for address in self._channels.keys() - addresses]
         for channel in gone:
@@ -122,9 +125,13 @@ class Probe:
         request = pb.ConnectPeerRequest(
             peer=source.name, incarnation=source.incarnation, transport_metadata=source.metadata
         )
-        if self._stub(puller.address).ConnectPeer(request, timeout=DEADLINE_S).connected:
-            with self._lock:
+        reply = self._stub(puller.address).ConnectPeer(request, timeout=DEADLINE_S)
+        with self._lock:
+            if reply.connected:
                 self._connected.append(pair)
+                self.problems.pop(pair, None)
+            elif reply.problem:
+                self.problems[pair] = reply.problem
 
 
 def _parties(question: Question) -> set[Incarnation]:

@@ -61,8 +61,13 @@ def wait_for_workers(
 def wait_for_pairs(status_of: Callable[[], Mapping[str, Any]], workers: int, say: Say) -> None:
     """Until every transport pair among `workers` workers is warm; a pair that stays cold only costs its first request time."""
     deadline = time.monotonic() + WARM_S
+    told: set[str] = set()
     while True:
         status = status_of()
+        for problem in status.get("pair_problems", ()):
+            if problem not in told:
+                told.add(problem)
+                say(f"transport: {problem}")
         warm, wanted = status.get("pairs_warm", 0), status.get("pairs_wanted", 0)
         if status.get("workers_described", 0) >= workers and warm == wanted:
             say(f"transport: {warm} pairs warm")

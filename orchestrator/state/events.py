@@ -26,6 +26,7 @@ class Event(StrEnum):
     WORKER_REMOVED = "WorkerRemoved"
     HOST_STARTED = "HostStarted"
     PAIRS_WARM = "PairsWarm"
+    PAIR_UNUSABLE = "PairUnusable"
     DRAIN_REQUESTED = "DrainRequested"
     DRAINED = "Drained"
     DRAIN_BUDGET_EXCEEDED = "DrainBudgetExceeded"

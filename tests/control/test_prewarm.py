@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.control.prewarm import Peer, Prewarmer, wanted_pairs
 from orchestrator.core.cluster import Role
+
+WORKERS = (
+    ("p", Role.PREFILL, "a"),
+    ("d", Role.DECODE, "a"),
+    ("other-p", Role.PREFILL, "b"),
+    ("other-d", Role.DECODE, "b"),
+)
 
 
 def peer(name: str, role: Role, incarnation: int = 1) -> Peer:
@@ -47,3 +56,8 @@ def test_role_change_adds_pairs() -> None:
     a, b = peer("a", Role.DECODE), peer("b", Role.DECODE)
     assert warmer.due([a, b]) == []
     assert names(pair for pair, *_ in warmer.due([a, peer("b", Role.BOTH)])) == {("a", "b")}
+
+
+def test_kv_of_another_model_is_of_no_use() -> None:
+    peers = [replace(peer(name, role), model=model) for name, role, model in WORKERS]
+    assert names(wanted_pairs(peers)) == {("d", "p"), ("other-d", "other-p")}
