@@ -13,7 +13,7 @@ def process_config(cluster: Cluster, pool: Pool) -> dict[str, Any]:
     """The process configuration without name, incarnation and parent: its host adds those for each run."""
     spec = cluster.spec
     model = spec.model_of(pool)
-    engine = {**dataclasses.asdict(spec.engine), "kind": str(spec.engine_of(pool))}
+    engine = {**dataclasses.asdict(spec.engine), "kind": str(spec.engine_of(pool)), "servers": pool.servers}
     if spec.engine.device is Device.AUTO:
         engine["device"] = str(Device.CUDA if pool.resources.gpus else Device.CPU)
     return {

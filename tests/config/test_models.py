@@ -12,6 +12,8 @@ HEAD = "apiVersion: pd/v1\nkind: Cluster\nspec:\n"
 TWO = """  model: {path: demo, name: one}
   models: [{path: demo, name: two, dtype: bfloat16}]
 """
+ONLY = "only vLLM workers use servers that run already"
+URLS = "they must be URLs"
 
 
 def spec_of(text: str) -> Cluster:
@@ -39,6 +41,13 @@ def test_each_pool_serves_one_model_with_one_engine() -> None:
         ("  models: [{path: demo, name: demo}]\n", "spec.models[0].name", "another model has this name"),
         (TWO + "  pools: [{name: a, role: both, model: tow}]\n", "spec.pools[0].model", "no model has this name"),
         ("  models: [{path: nowhere, name: two}]\n", "spec.models[0].path", "there is no such directory"),
+        ("  pools: [{name: a, role: both, servers: 'http://h:1'}]\n", "spec.pools[0].servers", ONLY),
+        ("  engine: {kind: vllm}\n  pools: [{name: a, role: both, servers: 'h:1'}]\n", "spec.pools[0].servers", URLS),
+        (
+            "  engine: {kind: vllm}\n  pools: [{name: a, role: both, servers: 'http://h:1 http://h:2'}]\n",
+            "spec.pools[0].servers",
+            "2 servers for 1 workers",
+        ),
         (
             "  pools: [{name: a, role: prefill}, {name: b, role: decode, engine: vllm}]\n",
             "spec.pools",

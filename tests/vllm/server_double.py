@@ -2,7 +2,7 @@
 
 It is no vLLM: tokens are sums, KV is a count of blocks. What it keeps of the real one is what legs depend on: which fields a body has,
 how answers and streams look, that a decode leg needs blocks that a prefill leg has left on a peer, that a grammar begins with the first
-token of the leg. The suite that starts real vLLM servers on a CPU is `tests/live/test_vllm*.py`.
+token of the leg. The suite that starts real vLLM servers on a CPU is `tests/live_vllm`.
 """
 
 from __future__ import annotations

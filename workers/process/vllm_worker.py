@@ -1,4 +1,4 @@
-"""A worker whose engine is a vLLM server, which it starts."""
+"""A worker whose engine is a vLLM server: started here, or one that runs already."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.core.sockets import free_port
 from pd.v1 import worker_pb2 as pb
 from workers.engine.vllm.address import Address
+from workers.engine.vllm.attached import AttachedServer, event_endpoints
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.engine import VllmEngine
 from workers.engine.vllm.facts import Facts, facts_of
@@ -63,11 +64,22 @@ def server_spec(config: ProcessConfig, scratch: Path) -> ServerSpec:
     )
 
 
+def server_url(config: ProcessConfig) -> str | None:
+    """The running server that this worker is to use, None where it starts its own. Raises ServerError where there are too few."""
+    servers = (config.engine.get("servers") or "").split()
+    if not servers:
+        return None
+    index = int(config.name.rpartition("-")[2])
+    if index >= len(servers):
+        raise ServerError(f"the pool names {len(servers)} servers: add one to spec.pools[].servers for {config.name}")
+    return servers[index]
+
+
 @dataclass(slots=True)
 class VllmRunning(Running):
     """With the server, and what follows it."""
 
-    server: Server | None = None
+    server: Server | AttachedServer | None = None
     scratch: tempfile.TemporaryDirectory[str] | None = None
     events: KvEvents | None = None
     tasks: tuple[asyncio.Task[str], ...] = ()
@@ -96,7 +108,8 @@ async def _run(config: ProcessConfig) -> Running:
     handoff = NixlHandoff()
     scratch = tempfile.TemporaryDirectory(prefix="tandem-vllm-")
     spec = server_spec(config, Path(scratch.name))
-    server = Server(spec, handoff, say)
+    wait_s, url = config.engine["vllm"]["start_timeout_s"], server_url(config)
+    server = Server(spec, handoff, say) if url is None else AttachedServer(Address.parse(url), wait_s, say)
     client = HttpClient(server.address)
     try:
         await server.start(client)
@@ -105,8 +118,11 @@ async def _run(config: ProcessConfig) -> Running:
         await server.stop()
         scratch.cleanup()
         raise
-    told = ToldPrefixes(facts.block_tokens) if spec.kv_events else None
-    events = KvEvents(spec.events_endpoint, spec.replay_endpoint, told) if told is not None else None
+    published: tuple[str, str | None] | None = (spec.events_endpoint, spec.replay_endpoint)
+    if url is not None:
+        published = await event_endpoints(client, server.address.host)
+    told = ToldPrefixes(facts.block_tokens) if spec.kv_events and published is not None else None
+    events = KvEvents(*published, told) if told is not None and published is not None else None
     engine = VllmEngine(
         client,
         config.model_name,

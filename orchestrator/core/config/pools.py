@@ -39,6 +39,10 @@ class Pool:
     )
     model: str | None = setting("which of the served models, by its name; spec.model if absent", None)
     engine: EngineKind | None = setting("engine of these workers; spec.engine.kind if absent", None)
+    servers: str | None = setting(
+        "URLs of vLLM servers that run already, one for each worker, separated by blanks; workers start their own if absent",
+        None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.core.cluster import Role
 from orchestrator.core.config.cluster import Spec
+from orchestrator.core.config.pools import Pool
 from orchestrator.core.config.problems import did_you_mean
 from orchestrator.core.config.services import StateKind
 from orchestrator.core.config.serving import Device, DType, EngineKind, Model, TransportKind
@@ -35,10 +36,25 @@ def _models(spec: Spec, report: Report) -> None:
         elif model.served_name in names[:i]:
             report(f"{at}.name", repr(model.served_name), "another model has this name", "choose another name")
     for i, pool in enumerate(spec.pools):
+        _servers(spec, pool, f"spec.pools[{i}].servers", report)
         if pool.model is not None and pool.model not in names:
             report(
                 f"spec.pools[{i}].model", repr(pool.model), "no model has this name", did_you_mean(pool.model, names)
             )
+
+
+def _servers(spec: Spec, pool: Pool, at: str, report: Report) -> None:
+    if pool.servers is None:
+        return
+    urls = pool.servers.split()
+    if spec.engine_of(pool) is not EngineKind.VLLM:
+        report(
+            at, repr(pool.servers), "only vLLM workers use servers that run already", "remove it, or set engine: vllm"
+        )
+    elif not all(url.startswith("http://") for url in urls):
+        report(at, repr(pool.servers), "they must be URLs", "write http://HOST:PORT for each, separated by blanks")
+    elif len(urls) != pool.count:
+        report(at, repr(pool.servers), f"{len(urls)} servers for {pool.count} workers", "name one for each worker")
 
 
 def _files(model: Model, at: str, report: Report) -> None:
