@@ -13,6 +13,7 @@ from tests.vllm.driver import GREEDY, LEASE_S, Driven, request, tokens_of
 from tests.vllm.server_double import GRAMMAR, Behave, answer, logprob_of
 from workers.engine.base import Invalid, Key, KvBlocks, Phase, TokenLogprobs
 from workers.engine.vllm.bodies import leg_seed
+from workers.engine.vllm.engine import SAMPLE_S
 from workers.engine.vllm.ledger import Stage
 
 PROMPT = [3, 1, 4, 1, 5, 9]
@@ -294,6 +295,17 @@ async def test_context_is_counted_while_it_grows(driven: Driven) -> None:
     assert (stats.waiting, stats.running, stats.decode_context_tokens, stats.kv_used_blocks) == (0, 1, 10, 3)
     driven.engine.check_integrity()
     driven.engine.cancel(one.key)
+
+
+async def test_silent_server_counts_as_stalled_even_if_nothing_runs(driven: Driven) -> None:
+    engine = driven.engine
+    now_s = time.monotonic()
+    assert engine.stalled_s(now_s + 1000) == 0.0, "nobody samples it"
+    engine.answered()
+    assert engine.stalled_s(now_s + SAMPLE_S) < 1.0
+    assert engine.stalled_s(now_s + SAMPLE_S + 70) == pytest.approx(70, abs=1)
+    engine.answered()
+    assert engine.stalled_s(time.monotonic() + SAMPLE_S) < 1.0
 
 
 async def test_stalled_while_a_request_runs_and_nothing_moves(driven: Driven) -> None:

@@ -13,6 +13,8 @@ from workers.engine.vllm.ledger import Ledger, Stage
 from workers.engine.vllm.plan import plan, prefill_tokens
 from workers.engine.vllm.prefixes import Prefixes
 
+SAMPLE_S = 5.0
+"""A sample of the server's metrics may be this old."""
 LEASE_SHARE = 0.8
 """After this share of a lease nobody may begin to pull: vLLM frees the blocks without a word, and checks nothing when they are read."""
 
@@ -47,6 +49,7 @@ class VllmEngine:
         self._calls: dict[Key, PrefillCall | StreamCall] = {}
         self._out: list[Emission] = []
         self._moved_s = time.monotonic()
+        self._answered_s = 0.0
 
     def kv_layout(self) -> str:
         return self._layout
@@ -126,10 +129,18 @@ class VllmEngine:
         return self.prefixes.stored()
 
     def stalled_s(self, now_s: float) -> float:
-        """Since when nothing has moved although requests run; see RemoteEngine. One that waits for its KV does not count."""
+        """Since when nothing has moved although requests run, or no sample of metrics has come; see RemoteEngine.
+
+        A request that waits for its KV does not count. A server that writes its metrics but makes no step hangs all the same.
+        """
         if not any(self.ledger.stage(key) is not Stage.PULL for key in self._calls):
             self._moved_s = now_s
-        return now_s - self._moved_s
+        silent_s = now_s - self._answered_s - SAMPLE_S if self._answered_s else 0.0
+        return max(now_s - self._moved_s, silent_s)
+
+    def answered(self) -> None:
+        """The server has written its metrics; from the first time on it must go on to."""
+        self._answered_s = time.monotonic()
 
     def moved(self) -> None:
         """The server has done something."""

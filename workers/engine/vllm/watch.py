@@ -39,6 +39,7 @@ class MetricsWatch:
             try:
                 status, body = await self._client.get("/metrics", ANSWER_S)
                 if status == 200:
+                    self._engine.answered()
                     self.take(read(body))
                 failure = ""
             except (HttpError, ValueError) as error:
