@@ -41,7 +41,7 @@ spec:
     - {{name: prefill, role: prefill, count: 1, resources: {{cpus: 0.1}}}}
     - {{name: decode, role: decode, count: 1, resources: {{cpus: 0.1}}}}
   tiers: [{{name: default, ttftMs: 600000, tpotMs: 600000}}]
-  frontDoor: {{httpPort: 0, grpcPort: 0, requestTimeoutS: 1200}}
+  frontDoor: {{httpPort: 0, grpcPort: 0, requestTimeoutS: 1200, refuseLate: false}}
 """
 STREAMS = 8
 PAUSE_S = 3.0

@@ -33,7 +33,7 @@ spec:
   - {{name: decode, role: decode, count: 1, resources: {{cpus: 0.1}}}}
   - {{name: torch, role: both, count: 1, model: demo-torch, engine: torch, resources: {{cpus: 0.1}}}}
   tiers: [{{name: default, ttftMs: 60000, tpotMs: 60000}}]
-  frontDoor: {{httpPort: 0, grpcPort: 0}}
+  frontDoor: {{httpPort: 0, grpcPort: 0, refuseLate: false}}
 """
 
 
@@ -54,7 +54,7 @@ class Pair(Live):
         return [int(pid) for pid, parent, _ in rows if parent == mine]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     if not VENV.exists():
         pytest.skip("vLLM is not installed: run `make setup-vllm`")

@@ -16,6 +16,7 @@ from workers.engine.base import KvBlocks
 from workers.engine.torch import TorchEngine
 from workers.process.commands import Commands
 from workers.process.peers import Peers
+from workers.process.pulls import Pulls
 from workers.process.sessions import Sessions
 from workers.transfer.nixl import NixlTransport
 
@@ -43,7 +44,8 @@ class DecodeSide:
         self._posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         sessions = Sessions()
         sessions.open(FRONT_DOOR, lambda raw: self.sent.append(pb.FromWorker.FromString(raw)))
-        self._commands = Commands(self.engine, self.transport, Peers(self.transport), sessions, self._posted.put)
+        self._pulls = Pulls(self.engine, self.transport, Peers(self.transport), self._posted.put)
+        self._commands = Commands(self.engine, self._pulls, sessions)
 
     def __enter__(self) -> DecodeSide:
         return self
