@@ -15,11 +15,11 @@ import random
 import signal
 import time
 from collections import Counter
-from pathlib import Path
 
 import aiohttp
 import grpc
 import numpy as np
+import psutil
 import requests
 
 from bench.campaign.client import body
@@ -27,6 +27,7 @@ from bench.campaign.cluster import Cluster, cluster
 from bench.campaign.crowd import Crowd
 from bench.harness import Bench, Check, run
 from pd.v1 import worker_pb2, worker_pb2_grpc
+from workers.engine.vllm.metrics import read
 
 LEASE_S = 6
 SPEC = f"""
@@ -59,20 +60,13 @@ def server_url(target: Cluster, worker: str) -> str:
 
 
 def servers(worker_pid: int) -> list[int]:
-    """Processes of a worker's vLLM server: its children, and theirs."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid for pid, parent in parents.items() if parent == worker_pid]
-    return found + [pid for pid, parent in parents.items() if parent in found]
+    """Processes of a worker's vLLM server: whatever the worker has started."""
+    return [process.pid for process in psutil.Process(worker_pid).children(recursive=True)]
 
 
 def used_share(url: str) -> float:
     """vLLM's own word on the KV blocks in use."""
-    lines = requests.get(f"{url}/metrics", timeout=30).text.splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("vllm:kv_cache_usage_perc"))
+    return read(requests.get(f"{url}/metrics", timeout=30).content).kv_usage
 
 
 async def strike(target: Cluster, crowd: Crowd, rng: random.Random) -> tuple[str, float]:

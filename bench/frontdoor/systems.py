@@ -17,9 +17,9 @@ from bench.frontdoor.process import Child
 from bench.frontdoor.system import System
 from bench.peers.install import peer_python, peer_version
 from bench.peers.journal import number_to_ids
-from bench.peers.ports import free_ports
 from bench.peers.setting import Backends
 from orchestrator.core.config import parse
+from orchestrator.core.sockets import free_ports
 from orchestrator.state.open import open_store
 from workers.demo import MODEL_DIR
 

@@ -231,10 +231,11 @@ class Controller:
             self._prewarmer.connected(pair)
         for pair, puller, source in self._prewarmer.due(peers):
             self._probe.connect(pair, puller, source)
-        for pair, why in dict(self._probe.problems).items():
+        problems = dict(self._probe.problems)
+        for pair, why in problems.items():
             if self._problems.get(pair) != why:
-                self._problems[pair] = why
                 record(self._store, "worker", pair.puller, Event.PAIR_UNUSABLE, why)
+        self._problems = problems
         if self._prewarmer.warm != self._warm:
             self._warm = self._prewarmer.warm
             if self._warm == self._prewarmer.wanted:

@@ -75,13 +75,15 @@ class Discovery:
     async def apply(self, snapshot: Snapshot) -> None:
         """Make links, roles and policies match the snapshot."""
         self._desired = snapshot.desired
+        served = {
+            name: dispatcher
+            for name, doc in snapshot.endpoints.items()
+            if (dispatcher := self.dispatchers.of(doc.get("model", ""))) is not None
+        }
         alive = {
             name: doc
             for name, doc in snapshot.endpoints.items()
-            if doc["state"] == "ready"
-            and name in snapshot.desired
-            and doc.get("session_address")
-            and self.dispatchers.of(doc.get("model", "")) is not None
+            if doc["state"] == "ready" and name in snapshot.desired and doc.get("session_address") and name in served
         }
         for name, link in list(self._links.items()):
             if name not in alive or alive[name]["incarnation"] != link.incarnation:
@@ -89,10 +91,8 @@ class Discovery:
                 await link.close()
         for name, doc in alive.items():
             if name not in self._links:
-                dispatcher = self.dispatchers.of(doc.get("model", ""))
-                assert dispatcher is not None
-                self._served[name] = dispatcher
-                dispatcher.gates.renew(name)
+                self._served[name] = served[name]
+                served[name].gates.renew(name)
                 self._links[name] = WorkerLink(name, doc["session_address"], doc["incarnation"], self.front_door, self)
         for name in self._links:
             self._open(name)

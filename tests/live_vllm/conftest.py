@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 import grpc
+import psutil
 import pytest
 
 from pd.v1 import worker_pb2, worker_pb2_grpc
@@ -48,10 +49,7 @@ class Pair(Live):
 
     def server_pids(self, worker: str) -> list[int]:
         """Processes of the vLLM server of a worker: whatever its worker process has started."""
-        mine = str(self.workers()[worker]["pid"])
-        table = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-        rows = [line.split(None, 2) for line in table.splitlines()]
-        return [int(pid) for pid, parent, _ in rows if parent == mine]
+        return [process.pid for process in psutil.Process(self.workers()[worker]["pid"]).children()]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.sockets import free_port
+from orchestrator.core.sockets import free_ports
 from tests.vllm.server_double import ServerDouble, serving
 from workers.engine.vllm import attached as module
 from workers.engine.vllm.address import Address
@@ -42,7 +42,7 @@ async def test_it_is_waited_for_and_its_end_is_noticed() -> None:
 
 
 async def test_one_that_is_not_there_is_named() -> None:
-    address = Address("127.0.0.1", free_port("127.0.0.1"))
+    address = Address("127.0.0.1", free_ports(1)[0])
     client = HttpClient(address)
     with pytest.raises(ServerError, match=rf"no vLLM server answers at {address} within 0.05 s; start it"):
         await AttachedServer(address, 0.05, lambda _: None).start(client)

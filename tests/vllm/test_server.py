@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.sockets import free_port
+from orchestrator.core.sockets import free_ports
 from tests.vllm.test_flags import SPEC
 from workers.engine.vllm import server as module
 from workers.engine.vllm.client import HttpClient
@@ -34,7 +34,7 @@ def spec(directory: Path, how: str) -> ServerSpec:
     python = directory / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} -S {DOUBLE} "$@"\n')
     python.chmod(0o755)
-    return dataclasses.replace(SPEC, python=str(python), port=free_port("127.0.0.1"), environment=f"HOW={how}")
+    return dataclasses.replace(SPEC, python=str(python), port=free_ports(1)[0], environment=f"HOW={how}")
 
 
 def made(directory: Path, how: str) -> tuple[Server, list[str]]:

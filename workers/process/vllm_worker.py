@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.core.sockets import free_port
+from orchestrator.core.sockets import free_ports
 from pd.v1 import worker_pb2 as pb
 from workers.engine.vllm.address import Address
 from workers.engine.vllm.attached import AttachedServer, event_endpoints
@@ -40,6 +40,7 @@ def say(text: str) -> None:
 def server_spec(config: ProcessConfig, scratch: Path) -> ServerSpec:
     """The server as the cluster file describes it, on ports that are free now."""
     engine, own = config.engine, config.engine["vllm"]
+    port, side_port = free_ports(2, config.host)
     return ServerSpec(
         python=own["python"] or (str(VENV) if VENV.exists() else sys.executable),
         model_dir=config.model_dir,
@@ -56,8 +57,8 @@ def server_spec(config: ProcessConfig, scratch: Path) -> ServerSpec:
         lease_s=config.transport["lease_s"],
         kv_events=own["kv_events"],
         host=config.host,
-        port=free_port(config.host),
-        side_port=free_port(config.host),
+        port=port,
+        side_port=side_port,
         scratch=scratch,
         arguments=own["args"] or "",
         environment=own["env"] or "",

@@ -94,5 +94,6 @@ def _absolute(spec: Spec, directory: Path) -> Spec:
         simulation = dataclasses.replace(simulation, catalog=full(simulation.catalog))
     if simulation.model is not None and ("/" in simulation.model or simulation.model.endswith(".json")):
         simulation = dataclasses.replace(simulation, model=full(simulation.model))
-    spec = dataclasses.replace(spec, simulation=simulation)
-    return dataclasses.replace(spec, model=model, models=tuple(others), engine=engine, state=state, security=security)
+    return dataclasses.replace(
+        spec, model=model, models=tuple(others), engine=engine, state=state, security=security, simulation=simulation
+    )

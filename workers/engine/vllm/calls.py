@@ -100,7 +100,7 @@ class PrefillCall:
             engine.over(first)
             return
         handoff = self._handoff.collect(document)
-        holds = self._handoff.computed_tokens(handoff)
+        holds = self._handoff.computed_tokens(document)
         if is_constrained(sampling) or (holds is not None and holds < len(way.prompt)):
             # The decode leg produces it again: for its grammar it has to, and a model with recurrent state leaves the end of its prompt
             # to the decode side, so that what came here is no output token. Only what the decode leg says counts.

@@ -61,10 +61,7 @@ class HttpClient:
 
     def post(self, path: str, body: bytes, listener: Listener, headers: Mapping[str, str] | None = None) -> Call:
         """Send JSON."""
-        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        head = f"POST {self._address.prefix}{path} HTTP/1.1\r\n{self._fields}{more}"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        return self._start(head.encode("latin-1") + body, listener)
+        return self._start(self._posted(path, body, headers or {}), listener)
 
     async def get(self, path: str, timeout_s: float) -> tuple[int, bytes]:
         """Status and body; raises HttpError."""
@@ -74,9 +71,7 @@ class HttpClient:
 
     async def ask(self, path: str, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         """POST JSON; status and body; raises HttpError."""
-        head = f"POST {self._address.prefix}{path} HTTP/1.1\r\n{self._fields}"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        return await self._collect(head.encode() + body, timeout_s)
+        return await self._collect(self._posted(path, body, {}), timeout_s)
 
     def close(self) -> None:
         for task in self._dials:
@@ -84,6 +79,12 @@ class HttpClient:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+
+    def _posted(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {self._address.prefix}{path} HTTP/1.1\r\n{self._fields}{more}"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode("latin-1") + body
 
     async def _collect(self, request: bytes, timeout_s: float) -> tuple[int, bytes]:
         collector = _Collector(self._loop.create_future())

@@ -42,7 +42,8 @@ class VllmEngine:
         self.prefixes = prefixes
         self.ledger = Ledger(self.stats)
         self._client = client
-        self._model = model
+        self.model = model
+        """The name by which the server knows it."""
         self._handoff = handoff
         self._lease_s = lease_s
         self._layout = layout
@@ -119,8 +120,8 @@ class VllmEngine:
     def check_integrity(self) -> None:
         """See Engine."""
         self.ledger.check()
-        idle = self._calls.keys() - {key for key in self._calls if key in self.ledger}
-        assert not idle, f"calls that nobody counts: {sorted(key.request_id for key in idle)[:3]}"
+        uncounted = sorted(key.request_id for key in self._calls if key not in self.ledger)
+        assert not uncounted, f"calls that nobody counts: {uncounted[:3]}"
 
     def cache_events(self) -> tuple[list[int], list[int]]:
         return self.prefixes.changes()
@@ -150,11 +151,6 @@ class VllmEngine:
         """POST a leg; returns what aborts it."""
         name = f"{request.key.request_id.rpartition('/')[2]}-{request.key.attempt:x}-{leg}"
         return self._client.post("/v1/completions", body, outcome, {"X-Request-Id": name}).abort
-
-    @property
-    def model(self) -> str:
-        """The name by which the server knows it."""
-        return self._model
 
     def computed(self, prompt: list[int], cached_tokens: int) -> None:
         """A prompt has been computed here."""

@@ -23,7 +23,7 @@ class Shape:
 
 
 class Handoff(Protocol):
-    """One connector's dialect. Both methods give fields of the request body."""
+    """One connector's dialect. `…_fields` give fields of the request body."""
 
     name: str
     shape: Shape
@@ -34,8 +34,8 @@ class Handoff(Protocol):
     def collect(self, answer: Mapping[str, Any]) -> bytes:
         """What the decode leg must be told, out of the prefill leg's answer: opaque to everybody between. Raises HandoffError."""
 
-    def computed_tokens(self, handoff: bytes) -> int | None:
-        """Of how many tokens the prefill server holds the KV; None where it does not say."""
+    def computed_tokens(self, answer: Mapping[str, Any]) -> int | None:
+        """Of how many tokens the prefill server holds the KV, by an answer that `collect` took; None where it does not say."""
 
     def decode_fields(self, handoff: bytes) -> dict[str, Any]:
         """For the leg that pulls and decodes. Raises HandoffError."""

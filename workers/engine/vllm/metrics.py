@@ -12,7 +12,7 @@ _SKIPPED = (b"_bucket", b"_created")
 
 @dataclass(slots=True)
 class Sample:
-    """Sums over the server's engines (data-parallel ranks), by name; `by_label` where one label tells them apart."""
+    """Sums over the server's engines (data-parallel ranks), by name, and by name and label where one tells them apart."""
 
     values: dict[str, float] = field(default_factory=dict)
     engines: int = 1

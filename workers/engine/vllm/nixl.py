@@ -38,8 +38,8 @@ class NixlHandoff:
             raise HandoffError(f"{KEY} of the prefill leg lacks {', '.join(missing)}")
         return orjson.dumps(parameters)
 
-    def computed_tokens(self, handoff: bytes) -> int | None:
-        found = orjson.loads(handoff).get("remote_num_tokens")
+    def computed_tokens(self, answer: Mapping[str, Any]) -> int | None:
+        found = answer[KEY].get("remote_num_tokens")
         return found if isinstance(found, int) else None
 
     def decode_fields(self, handoff: bytes) -> dict[str, Any]:

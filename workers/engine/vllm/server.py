@@ -15,6 +15,7 @@ from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.diagnosis import diagnose, stage_of
 from workers.engine.vllm.flags import ServerSpec, command, environment
 from workers.engine.vllm.handoff import Handoff
+from workers.supervisor import describe_exit
 
 KEPT_LINES = 500
 KEPT_CHARACTERS = 1000
@@ -91,8 +92,8 @@ class Server:
 
     def last_words(self) -> str:
         """Exit, likely cause and remedy, and the end of the log."""
-        code = self._process.returncode if self._process is not None else None
-        how = f"exit code {code}" if code is None or code >= 0 else signal.Signals(-code).name
+        assert self._process is not None and self._process.returncode is not None
+        how = describe_exit(self._process.returncode)
         cause = diagnose(self._lines)
         tail = "\n".join(list(self._lines)[-SHOWN_LINES:])
         return f"vLLM ended: {how}{f': {cause}' if cause else ''}" + (f"\n{tail}" if tail else "")

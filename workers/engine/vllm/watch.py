@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.engine import VllmEngine
@@ -18,19 +17,12 @@ ANSWER_S = 10.0
 
 
 class MetricsWatch:
-    """`age_s` tells how old the numbers are."""
+    """`sample` is the last one."""
 
     def __init__(self, engine: VllmEngine, client: HttpClient) -> None:
         self._engine = engine
         self._client = client
-        self._last: Sample | None = None
-        self._at_s = time.monotonic()
-        self.sample = Sample()
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since the last sample."""
-        return time.monotonic() - self._at_s
+        self.sample: Sample | None = None
 
     async def run(self) -> str:
         """Until cancelled. A server that does not answer leaves the numbers as they are."""
@@ -50,8 +42,8 @@ class MetricsWatch:
 
     def take(self, sample: Sample) -> None:
         """Put one sample into the statistics."""
-        stats, before = self._engine.stats, self._last
-        self._last, self._at_s, self.sample = sample, time.monotonic(), sample
+        stats, before = self._engine.stats, self.sample
+        self.sample = sample
         stats.preemptions = int(sample.get("num_preemptions_total"))
         # What this worker has counted itself the server counts too, but later: no counter goes back.
         stats.lease_expiries = max(stats.lease_expiries, int(sample.get("nixl_num_kv_expired_reqs_total")))
