@@ -49,7 +49,7 @@ def value(words: list[str], name: str) -> str:
 
 def test_command_of_a_cpu_server() -> None:
     words = line()
-    assert words[:3] == ["/venv/bin/python", str(LAUNCH), "--quiet-nixl"]
+    assert words[:2] == ["/venv/bin/python", str(LAUNCH)]
     assert LAUNCH.is_file()
     assert "--enforce-eager" in words
     for name, expected in (
@@ -75,7 +75,7 @@ def test_command_of_a_cpu_server() -> None:
 
 def test_command_of_a_gpu_server() -> None:
     words = line(device="cuda")
-    assert not {"--quiet-nixl", "--enforce-eager"} & set(words)
+    assert "--enforce-eager" not in words
     assert json.loads(value(words, "--kv-transfer-config")) == {
         "kv_connector": "NixlConnector",
         "kv_role": "kv_both",

@@ -59,7 +59,7 @@ class ServerSpec:
 
 def command(spec: ServerSpec, handoff: Handoff) -> list[str]:
     """What the user wrote in `arguments` comes last, so that it wins."""
-    line = [spec.python, str(LAUNCH), *(["--quiet-nixl"] if spec.on_cpu else [])]
+    line = [spec.python, str(LAUNCH)]
     line += ["--model", spec.model_dir, "--served-model-name", spec.model_name, "--dtype", spec.dtype]
     line += ["--host", spec.host, "--port", str(spec.port), "--disable-uvicorn-access-log"]
     line += ["--max-num-seqs", str(spec.max_batch), "--max-num-batched-tokens", str(spec.prefill_budget_tokens)]
@@ -97,6 +97,7 @@ def environment(spec: ServerSpec) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_CPU_KVCACHE_SPACE": CPU_KV_GIB,
             "OMP_NUM_THREADS": str(max(1, spec.num_threads)),
+            "TANDEM_VLLM_ON_CPU": "1",
         }
     for pair in shlex.split(spec.environment):
         name, _, value = pair.partition("=")

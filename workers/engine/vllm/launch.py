@@ -1,18 +1,15 @@
-"""Run by vLLM's own interpreter, by path: `launch.py [--quiet-nixl] SERVER ARGUMENTS`. Imports nothing of ours.
+"""Run by vLLM's own interpreter, by path: `launch.py SERVER ARGUMENTS`. Imports nothing of ours.
 
 Start it in a session of its own: the server, with all that it starts, ends with the process that started it, and as soon as its own
-first process ends.
-On a CPU, NIXL's progress thread would spin a whole core that the model needs.
+first process ends. vLLM starts its engine as a fresh interpreter that imports this file again, as a module.
+With TANDEM_VLLM_ON_CPU in the environment, NIXL leaves the cores to the model.
 """
-
-import sys
-
-sys.path.pop(0)  # this directory, whose modules are not for vLLM
 
 import os
 import runpy
 import select
 import signal
+import sys
 
 SERVER = "vllm.entrypoints.openai.api_server"
 
@@ -31,7 +28,7 @@ def end_together(parent: int) -> None:
 
 
 def quiet_nixl() -> None:
-    """NIXL agents without a progress thread, whoever makes them."""
+    """NIXL agents without a progress thread, which would spin on a core, whoever makes them in this process."""
     try:
         import nixl._api as api
     except ImportError:
@@ -44,9 +41,17 @@ def quiet_nixl() -> None:
     api.nixl_agent_config.__init__ = without_thread
 
 
+def keep_cores() -> None:
+    """On a CPU, vLLM's NixlConnector moves the thread that computes to the machine's last core, and so those of all servers there."""
+    os.sched_setaffinity = lambda pid, mask: None
+
+
+if "TANDEM_VLLM_ON_CPU" in os.environ:
+    quiet_nixl()
+    keep_cores()
+
 if __name__ == "__main__":
+    sys.path.pop(0)  # this directory, whose modules are not for vLLM
     end_together(os.getppid())
-    if sys.argv[1:2] == ["--quiet-nixl"]:
-        del sys.argv[1]
-        quiet_nixl()
-    runpy.run_module(SERVER, run_name="__main__", alter_sys=True)
+    # Not alter_sys: the interpreters that vLLM spawns import what __main__ is here.
+    runpy.run_module(SERVER, run_name="__main__")
