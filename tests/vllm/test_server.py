@@ -101,21 +101,68 @@ async def test_interpreter_that_is_missing(tmp_path: Path) -> None:
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], sys.path, os.getppid()]))"
 
 
-@pytest.mark.parametrize("quiet", [True, False])
-def test_launcher_runs_the_server_module_with_its_arguments_alone(tmp_path: Path, quiet: bool) -> None:
-    """The module is a double of the same name; nothing of ours is on its path."""
-    package = tmp_path / "vllm" / "entrypoints" / "openai"
+SPAWN = """
+import multiprocessing, os
+
+def ask(answers):
+    import nixl._api as api
+    api.nixl_agent_config()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    answers.put([api.made, os.sched_getaffinity(0) == before])
+
+def main():
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    child = context.Process(target=ask, args=(answers,))
+    child.start()
+    print(answers.get())
+    child.join()
+"""
+NIXL = """
+made = []
+
+class nixl_agent_config:
+    def __init__(self, *arguments, **options):
+        made.append(arguments)
+"""
+
+
+def double_of_vllm(directory: Path, server: str) -> dict[str, str]:
+    """Put a server module of the same name as vLLM's there; returns the environment in which it is found."""
+    package = directory / "vllm" / "entrypoints" / "openai"
     package.mkdir(parents=True)
-    for directory in (package, package.parent, package.parent.parent):
-        (directory / "__init__.py").touch()
-    (package / "api_server.py").write_text(SHOW)
-    words = [sys.executable, "-S", str(LAUNCH), *(["--quiet-nixl"] if quiet else []), "--port", "7"]
-    environment = {"PYTHONPATH": str(tmp_path)}
+    for place in (package, package.parent, package.parent.parent):
+        (place / "__init__.py").touch()
+    (package / "api_server.py").write_text(server)
+    return {"PYTHONPATH": str(directory)}
+
+
+def test_launcher_runs_the_server_module_with_its_arguments_alone(tmp_path: Path) -> None:
+    environment = double_of_vllm(tmp_path, SHOW)
+    words = [sys.executable, "-S", str(LAUNCH), "--port", "7"]
     ran = subprocess.run(words, env=environment, capture_output=True, check=True, timeout=30, start_new_session=True)
     found = json.loads(ran.stdout)
     assert found[0] == ["--port", "7"]
-    assert str(LAUNCH.parent) not in found[1]
+    assert str(LAUNCH.parent) not in found[1], "nothing of ours is on its path"
     assert found[2] == os.getpid()
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_what_a_server_on_a_cpu_spawns_leaves_the_cores_to_the_model(tmp_path: Path, on_cpu: bool) -> None:
+    """vLLM's engine is a fresh interpreter: what the launcher has changed must hold there."""
+    environment = double_of_vllm(tmp_path, "import spawning\n\nspawning.main()\n")
+    (tmp_path / "spawning.py").write_text(SPAWN)
+    (tmp_path / "nixl").mkdir()
+    (tmp_path / "nixl" / "__init__.py").touch()
+    (tmp_path / "nixl" / "_api.py").write_text(NIXL)
+    if on_cpu:
+        environment["TANDEM_VLLM_ON_CPU"] = "1"
+    words = [sys.executable, "-S", str(LAUNCH)]
+    ran = subprocess.run(
+        words, env=environment, capture_output=True, check=True, timeout=60, start_new_session=True, text=True
+    )
+    assert ran.stdout.strip() == ("[[(False,)], True]" if on_cpu else f"[[()], {os.cpu_count() == 1}]")
 
 
 def test_quiet_agents_have_no_progress_thread(tmp_path: Path) -> None:

@@ -45,20 +45,21 @@ class Pulls:
         self._post = post
         self._spans = spans
         self._totals = (0, 0, 0)
+        self._pulling = engine if isinstance(engine, PullingEngine) else None  # once: asking a protocol takes long
 
     @property
     def totals(self) -> tuple[int, int, int]:
         """Bytes pulled, pulls, failed pulls since start."""
-        return self._engine.pulls if isinstance(self._engine, PullingEngine) else self._totals
+        return self._totals if self._pulling is None else self._pulling.pulls
 
     def start(self, owner: Owner, request: EngineRequest, message: pb.Attach) -> None:
         """Pull what `message` names, then decode `request`."""
         key, source = request.key, kv_from(message.source)
         peer = self._peers.connect(message.source_worker, message.source_incarnation, message.source_transport)
-        if isinstance(self._engine, PullingEngine):
+        if self._pulling is not None:
             if self._spans is not None:
                 self._spans.attached(key, message.traceparent, request.first_index)
-            self._engine.pull(request, source)
+            self._pulling.pull(request, source)
             return
         engine, transport = self._engine, self._links
         assert isinstance(engine, PooledEngine) and isinstance(transport, Transport)

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from pd.v1 import worker_pb2 as pb
-from workers.engine.base import Emission, Engine
+from workers.engine.base import Emission, Engine, Key
 from workers.process.commands import Commands
 from workers.process.messages import is_plain, key_to, status_to, tokens_to
 from workers.process.peers import Peers
@@ -118,14 +118,15 @@ class Worker(ABC):
             self._dirty = True
 
     def _emit(self, emissions: list[Emission]) -> None:
-        """One message per front door, whatever the batch."""
+        """One message per front door, whatever the batch. A front door takes the plain ones first, so none may follow another kind."""
         steps: dict[str, list[pb.Tokens]] = {}
         plain: dict[str, array[int]] = {}
+        not_plain: set[Key] = set()
         for emission in emissions:
             session = self.sessions.owner.get(emission.key)
             if session is None:
                 continue
-            if is_plain(emission):
+            if is_plain(emission) and emission.key not in not_plain:
                 words = plain.setdefault(session.front_door, array("I"))
                 words.extend((emission.key.attempt, emission.first_index, emission.tokens[0]))
                 continue
@@ -134,6 +135,7 @@ class Worker(ABC):
                 continue
             if emission.pulled is not None:
                 self._commands.pulled(emission.key, emission.pulled)
+            not_plain.add(emission.key)
             steps.setdefault(session.front_door, []).append(tokens_to(emission))
             if self._spans is not None:
                 self._spans.emitted(emission)

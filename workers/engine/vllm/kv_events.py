@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 END = -1
 REPLAY_S = 5.0
+EVERY_S = 0.05
+"""Between two looks at what has come: front doors hear of it no sooner, and to be woken for each batch takes longer than to read it."""
 HIGH_WATER = 100_000
 MOST_BYTES = 64 << 20
 
@@ -45,7 +47,7 @@ class KvEvents:
         """The server's time of the latest batch."""
         self.gaps = 0
         """Batches that were missed and could not be had again."""
-        self._context = zmq.asyncio.Context()
+        self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
@@ -56,8 +58,11 @@ class KvEvents:
         """Until cancelled. What was published before we came is replayed."""
         await self._catch_up(None)
         while True:
-            _, number, payload = await self._socket.recv_multipart()
-            await self.received(int.from_bytes(number, "big", signed=True), payload)
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    _, number, payload = self._socket.recv_multipart(zmq.NOBLOCK)
+                    await self.received(int.from_bytes(number, "big", signed=True), payload)
+            await asyncio.sleep(EVERY_S)
 
     async def received(self, number: int, payload: bytes) -> None:
         """One batch, as published."""
@@ -99,7 +104,7 @@ class KvEvents:
         if self._replay_endpoint is None:
             return []
         found = []
-        with self._context.socket(zmq.DEALER) as socket:
+        with zmq.asyncio.Context.shadow(self._context).socket(zmq.DEALER) as socket:
             socket.linger = 0
             socket.connect(self._replay_endpoint)
             await socket.send_multipart((b"", first.to_bytes(8, "big")))
