@@ -14,10 +14,12 @@ import orjson
 
 @dataclass(slots=True)
 class Seen:
-    """Times in seconds. `gaps_s` between events of a stream; `texts` by prompt number."""
+    """Times in seconds. `handoff_s` between the first two events of a stream, `gaps_s` between the others; `texts` by prompt number."""
 
     ttft_s: list[float] = field(default_factory=list)
+    handoff_s: list[float] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
+    whole_s: list[float] = field(default_factory=list)
     texts: dict[int, str] = field(default_factory=dict)
     tokens: int = 0
     took_s: float = 0.0
@@ -58,7 +60,7 @@ async def drive(url: str, bodies: list[dict[str, Any]], clients: int) -> Seen:
 
 async def _stream(session: aiohttp.ClientSession, url: str, body: dict[str, Any], seen: Seen) -> str:
     sent_s = last_s = time.perf_counter()
-    text, ended = "", False
+    text, ended, events = "", False, 0
     async with session.post(f"{url}/v1/completions", data=orjson.dumps(body), headers=_JSON) as answer:
         if answer.status != 200:
             raise RuntimeError(f"{url} answered {answer.status}: {await answer.text()}")
@@ -70,12 +72,14 @@ async def _stream(session: aiohttp.ClientSession, url: str, body: dict[str, Any]
             if not choices or not choices[0]["text"]:
                 continue
             now_s = time.perf_counter()
-            (seen.gaps_s if text else seen.ttft_s).append(now_s - last_s)
+            (seen.ttft_s, seen.handoff_s, seen.gaps_s)[min(events, 2)].append(now_s - last_s)
+            events += 1
             last_s = now_s
             text += choices[0]["text"]
     if not ended:
         raise RuntimeError(f"{url}: the stream of {time.perf_counter() - sent_s:.1f} s has no end")
     seen.tokens += body["max_tokens"]
+    seen.whole_s.append(last_s - sent_s)
     return text
 
 
