@@ -162,7 +162,7 @@ async def test_reservation_that_runs_out_is_refused_by_housekeeping(driven: Driv
 
 
 async def test_ticks_push_status_until_stopped(driven: Driven, door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STATUS_S", 0.0)
+    monkeypatch.setattr(module, "TICK_S", 0.0)
     ticks: list[float] = []
     enough = asyncio.Event()
 

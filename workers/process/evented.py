@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Engine
-from workers.process.worker import STATUS_S, Command, Worker
+from workers.process.worker import Command, Worker
 from workers.transfer.base import Links
 
 if TYPE_CHECKING:
     from workers.process.spans import WorkerSpans
 
 
-GATHER_S = 0.002
-"""Least time between two steps, in which tokens come together."""
+TICK_S = 0.1
+"""Between two looks at leases and status."""
+GATHER_S = 0.004
+"""Most time between two steps, in which tokens come together."""
+GATHER_SHARE = 0.25
+"""And no more than this share of what the engine takes for a token."""
 
 
 class RemoteEngine(Engine, Protocol):
@@ -66,8 +70,8 @@ class EventedLoop(Worker):
         self._step_is_due = False
         self.step()
         # As a network card holds back interrupts: to be woken costs more than what a token needs, here and in every front door.
-        time.sleep(GATHER_S)
+        time.sleep(min(GATHER_S, GATHER_SHARE * self.engine.stats.step_time_s))
 
     def _tick(self) -> None:
         self._housekeeping(time.monotonic())
-        self._timer = self._loop.call_later(STATUS_S, self._tick)
+        self._timer = self._loop.call_later(TICK_S, self._tick)
