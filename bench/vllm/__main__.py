@@ -1,9 +1,9 @@
 """Tandem against a minimal proxy, both in front of the same two vLLM servers: TTFT, ITL, throughput and processor time per token.
 
 Both stream the same requests, in pairs of rounds that change their order. Differences are taken within a pair; their 95 % intervals
-come from Student's t over the pairs. `itl_ms` counts every gap, `itl_decode_ms` not that between the first two tokens: the proxy shows a
-token only when the decode server has one, so that what a handoff takes is part of its TTFT and never of its ITL. A server that the cluster runs costs processor time even when it is idle (Ray, controller):
-that is measured apart and part of `all`.
+come from Student's t over the pairs. `itl_ms` counts every gap, `itl_decode_ms` not that between the first two tokens: the proxy shows
+a token only when the decode server has one, so that what a handoff takes is part of its TTFT and never of its ITL. A server that the
+cluster runs costs processor time even when it is idle (Ray, controller): that is measured apart and part of `all`.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class Driven:
             max_model_len=double.max_model_len,
             lease_s=LEASE_S,
             prefixes=prefixes or AssumedPrefixes(double.block_tokens, double.kv_blocks),
+            streams_tokens=double.scale_out,
         )
         self.emissions: list[Emission] = []
         self._came = asyncio.Event()

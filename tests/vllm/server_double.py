@@ -93,6 +93,10 @@ class ServerDouble:
         self.stored: set[tuple[int, ...]] = set()
         self.changed = asyncio.Event()
         self.url = ""
+        self.scale_out = True
+        """It has /inference/v1/generate."""
+        self.paths: list[str] = []
+        """Of `bodies`."""
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what the server has seen makes it true."""
@@ -110,6 +114,7 @@ class ServerDouble:
                 web.get("/v1/models", self._models),
                 web.get("/metrics", self._metrics),
                 web.post("/v1/completions", self._completions),
+                *([web.post("/inference/v1/generate", self._generate)] if self.scale_out else []),
             ]
         )
         return made
@@ -126,10 +131,21 @@ class ServerDouble:
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=self.metrics)
 
-    async def _completions(self, request: web.Request) -> web.StreamResponse:
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if not body:
+            return _error(400, "token_ids: field required")
+        sampling = body.pop("sampling_params")
+        assert sampling.pop("detokenize") is False and body["stream"]
+        return await self._answer(request, {"prompt": body.pop("token_ids"), **sampling, **body})
+
+    async def _completions(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, await request.json())
+
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         name = request.headers.get("X-Request-Id", f"own-{len(self.bodies)}")
         self.bodies.append(body)
+        self.paths.append(request.path)
         self.names.append(name)
         self.changed.set()
         how = self.script.popleft() if self.script else Behave()

@@ -15,7 +15,7 @@ from workers.engine.vllm.address import Address
 from workers.engine.vllm.attached import AttachedServer, event_endpoints
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.engine import VllmEngine
-from workers.engine.vllm.facts import Facts, facts_of
+from workers.engine.vllm.facts import Facts, facts_of, streams_tokens
 from workers.engine.vllm.flags import ServerSpec
 from workers.engine.vllm.kv_events import KvEvents
 from workers.engine.vllm.links import Identity, VllmLinks
@@ -114,7 +114,7 @@ async def _run(config: ProcessConfig) -> Running:
     client = HttpClient(server.address)
     try:
         await server.start(client)
-        facts = await facts_of(client, config.model_name)
+        facts, has_stream = await facts_of(client, config.model_name), await streams_tokens(client)
     except BaseException:
         await server.stop()
         scratch.cleanup()
@@ -134,6 +134,7 @@ async def _run(config: ProcessConfig) -> Running:
         lease_s=config.transport["lease_s"],
         prefixes=told or AssumedPrefixes(facts.block_tokens, facts.kv_blocks),
         layout=f"vLLM, block of {facts.block_tokens} tokens, {facts.cache_dtype}",
+        streams_tokens=has_stream,
     )
     links = VllmLinks(Identity(str(server.address), facts), client, handoff)
     loop = EventedLoop(engine, links, worker_spans(config))

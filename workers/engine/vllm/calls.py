@@ -11,7 +11,7 @@ import orjson
 from orchestrator.core.sampling import Finish
 from workers.engine.base import Emission, EngineRequest, KvBlocks
 from workers.engine.vllm.answers import UNREADABLE, Piece, error_text, parse, piece, prompt_logprobs
-from workers.engine.vllm.bodies import completion, is_constrained
+from workers.engine.vllm.bodies import COMPLETIONS, TOKENS, completion, is_constrained, is_plain, token_stream
 from workers.engine.vllm.client import HttpError, Listener
 from workers.engine.vllm.handoff import Handoff, HandoffError
 from workers.engine.vllm.ledger import Stage
@@ -54,7 +54,7 @@ class PrefillCall:
             body["prompt_logprobs"] = sampling.prompt_logprobs
         self._status = 0
         self._parts: list[bytes] = []
-        self.abort = engine.start(request, orjson.dumps(body), self, "prefill")
+        self.abort = engine.start(request, COMPLETIONS, body, self, "prefill")
 
     def head(self, status: int) -> None:
         self._status = status
@@ -130,8 +130,10 @@ class StreamCall:
         body = completion(
             engine.model, way.prompt, request.sampling, way.index, request.sampling.max_tokens - way.index
         )
-        body |= {**fields, "stream": True}
-        self.abort = engine.start(request, orjson.dumps(body), self, str(stage))
+        path = COMPLETIONS
+        if engine.streams_tokens and is_plain(request.sampling):
+            path, body = TOKENS, token_stream(body)
+        self.abort = engine.start(request, path, {**body, **fields, "stream": True}, self, str(stage))
 
     def is_overdue(self, now_s: float, limit_s: float) -> bool:
         """Its KV should have come by now."""

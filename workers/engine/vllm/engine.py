@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+import orjson
 
 from workers.engine.base import Emission, EngineRequest, EngineStats, Invalid, Key, KvBlocks, Phase, PullResult
 from workers.engine.vllm.calls import Outcome, PrefillCall, StreamCall
@@ -34,6 +37,7 @@ class VllmEngine:
         lease_s: float,
         prefixes: Prefixes,
         layout: str = "",
+        streams_tokens: bool = False,
     ) -> None:
         self.stats = EngineStats(kv_total_blocks=kv_blocks, block_tokens=block_tokens)
         self.max_model_len = max_model_len
@@ -44,6 +48,8 @@ class VllmEngine:
         self._client = client
         self.model = model
         """The name by which the server knows it."""
+        self.streams_tokens = streams_tokens
+        """The server has TOKENS; see bodies."""
         self._handoff = handoff
         self._lease_s = lease_s
         self._layout = layout
@@ -147,10 +153,12 @@ class VllmEngine:
         """The server has done something."""
         self._moved_s = time.monotonic()
 
-    def start(self, request: EngineRequest, body: bytes, outcome: Outcome, leg: str) -> Callable[[], None]:
+    def start(
+        self, request: EngineRequest, path: str, body: dict[str, Any], outcome: Outcome, leg: str
+    ) -> Callable[[], None]:
         """POST a leg; returns what aborts it."""
         name = f"{request.key.request_id.rpartition('/')[2]}-{request.key.attempt:x}-{leg}"
-        return self._client.post("/v1/completions", body, outcome, {"X-Request-Id": name}).abort
+        return self._client.post(path, orjson.dumps(body), outcome, {"X-Request-Id": name}).abort
 
     def computed(self, prompt: list[int], cached_tokens: int) -> None:
         """A prompt has been computed here."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from workers.engine.vllm.bodies import TOKENS
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.metrics import read
 
@@ -42,6 +43,12 @@ async def facts_of(client: HttpClient, wanted_model: str) -> Facts:
         raise HttpError(f"its metrics name no KV cache (num_gpu_blocks={blocks}, block_size={size})")
     # One block is vLLM's placeholder.
     return Facts(version, wanted_model, limit, int(blocks) - 1, int(size), config.get("cache_dtype", ""))
+
+
+async def streams_tokens(client: HttpClient) -> bool:
+    """It has /inference/v1/generate, whatever it says to an empty question."""
+    status, _ = await client.ask(TOKENS, b"{}", ASK_S)
+    return status not in (404, 405)
 
 
 async def _get(client: HttpClient, path: str) -> bytes:

@@ -63,7 +63,7 @@ def command(spec: ServerSpec, handoff: Handoff) -> list[str]:
     line += ["--model", spec.model_dir, "--served-model-name", spec.model_name, "--dtype", spec.dtype]
     line += ["--host", spec.host, "--port", str(spec.port), "--disable-uvicorn-access-log"]
     line += ["--max-num-seqs", str(spec.max_batch), "--max-num-batched-tokens", str(spec.prefill_budget_tokens)]
-    line += ["--enable-prompt-tokens-details", "--structured-outputs-config", json.dumps(FORMS)]
+    line += ["--enable-prompt-tokens-details", "--enable-scale-out", "--structured-outputs-config", json.dumps(FORMS)]
     if spec.on_cpu:
         line.append("--enforce-eager")
     if spec.max_model_len is not None:
