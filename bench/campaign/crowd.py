@@ -58,12 +58,15 @@ class Stream:
 
 
 class Crowd:
-    """`size` clients, each asking one question after another. A broken connection is asked again from the start."""
+    """`size` clients, each asking one question after another. A broken connection is asked again from the start.
 
-    def __init__(self, url: str, size: int, seed: int, key: str = "") -> None:
+    `pause_s` is for how long each waits between two questions, on average.
+    """
+
+    def __init__(self, url: str, size: int, seed: int, key: str = "", pause_s: float = 0.0) -> None:
         self.tally = Tally()
         self.streams = [Stream() for _ in range(size)]
-        self._url, self._seed = url, seed
+        self._url, self._seed, self._pause_s = url, seed, pause_s
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._expected: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -118,6 +121,8 @@ class Crowd:
                     await asyncio.sleep(AGAIN_S)
             stream.waits = False
             self.tally.completed += 1
+            if self._pause_s:
+                await asyncio.sleep(rng.expovariate(1 / self._pause_s))
 
     async def _answer(self, question: str, stream: Stream, expected: str | None) -> str | None:
         """The whole answer; None where it was refused with 429 or 503. A chunk that does not follow is noted as wrong."""

@@ -175,6 +175,7 @@ class WorkerMessages:
             generated_tokens=status.generated_tokens,
         )
         self._router.report(link.name, report)
+        self._router.unusable(link.name, status.unusable_peers)
         self._lateness.heard(link.name, report, time.monotonic())
         self._metrics.worker(link.name, status)
         if status.keys_listed:

@@ -42,6 +42,7 @@ class Router:
         self._block_tokens = 0
         self._rows = Rows()
         self._foreign: dict[str, Foreign] = {}
+        self._unusable: dict[str, frozenset[str]] = {}
 
     @property
     def view(self) -> LiveView:
@@ -84,6 +85,7 @@ class Router:
         self.forget_cache(name)
         self.ledger.forget(name)
         self._foreign.pop(name, None)
+        self._unusable.pop(name, None)
         self._rows.remove(name)
         return True
 
@@ -125,6 +127,13 @@ class Router:
         """As `report`, from a worker that holds nothing and has said so before: only the age of its row changes."""
         self._rows.view.pushed_s[self._rows[name]] = self._clock() if at_s is None else at_s
 
+    def unusable(self, name: str, sources: Iterable[str]) -> None:
+        """A worker says from which others it cannot pull KV."""
+        if found := frozenset(sources):
+            self._unusable[name] = found
+        else:
+            self._unusable.pop(name, None)
+
     def place_prefill(self, request: RequestView) -> Placement:
         """See RoutingPolicy."""
         self.stamp()
@@ -133,7 +142,10 @@ class Router:
     def place_decode(self, request: RequestView, prefill_worker: int | None) -> Placement:
         """See RoutingPolicy."""
         self.stamp()
-        return self._policy.place_decode(request, self._rows.view, prefill_worker)
+        view = self._rows.view
+        if self._unusable and prefill_worker is not None:
+            view = self._that_can_pull(view, prefill_worker)
+        return self._policy.place_decode(request, view, prefill_worker)
 
     def account(self, request: RequestView, worker: str, phase: Role) -> None:
         """Count a placed phase until `settle`."""
@@ -164,6 +176,15 @@ class Router:
     def stamp(self) -> None:
         """Bring the clock of the view up to date, and with it the age of every report."""
         self._rows.view.time_s = self._clock()
+
+    def _that_can_pull(self, view: LiveView, source: int) -> LiveView:
+        """The view in which nobody who cannot pull from row `source` accepts work."""
+        cannot = [name for name, sources in self._unusable.items() if view.names[source] in sources]
+        if not cannot:
+            return view
+        accepts = view.accepts.copy()
+        accepts[[self._rows[name] for name in cannot if name in self._rows]] = False
+        return view.where(accepts)
 
     def _refresh(self, name: str) -> None:
         row = self._rows.get(name)

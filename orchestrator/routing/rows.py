@@ -37,6 +37,14 @@ class LiveView(ClusterView):
         self._barriers: dict[int, tuple[Ints, int]] = {}
         self._mixed: bool | None = None
 
+    def where(self, accepts: Bools) -> LiveView:
+        """The same rows, of which only these accept work."""
+        columns = {column: getattr(self, column) for column in COLUMNS if column != "accepts"}
+        view = LiveView(names=self.names, accepts=accepts, **columns, time_s=self.time_s)
+        view.pushed_s = self.pushed_s
+        view.changed()
+        return view
+
     def takes(self, role: Role) -> Bools:
         """See ClusterView; a copy."""
         if role not in self._takes:

@@ -43,3 +43,8 @@ class ProcessConfig:
 def peer_name(worker: str, incarnation: int) -> str:
     """A restarted worker is another peer: its old memory is gone."""
     return f"{worker}@{incarnation}"
+
+
+def worker_of(peer: str) -> str:
+    """The worker of which `peer` is an incarnation."""
+    return peer.rpartition("@")[0]

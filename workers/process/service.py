@@ -29,8 +29,8 @@ class WorkerService:
 
     async def connect_peer(self, request: pb.ConnectPeerRequest, context: Context) -> pb.ConnectPeerReply:
         peer = self._loop.peers.connect(request.peer, request.incarnation, request.transport_metadata)
-        problems: dict[str, str] = getattr(self._loop.links, "problems", {})  # links that find out before traffic
-        return pb.ConnectPeerReply(connected=peer in self._loop.links.connected(), problem=problems.get(peer, ""))
+        links = self._loop.links
+        return pb.ConnectPeerReply(connected=peer in links.connected(), problem=links.problems.get(peer, ""))
 
     async def check_integrity(self, request: pb.CheckIntegrityRequest, context: Context) -> pb.WorkerStatus:
         def check() -> pb.WorkerStatus:

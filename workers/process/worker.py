@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pd.v1 import worker_pb2 as pb
 from workers.engine.base import Emission, Engine, Key
 from workers.process.commands import Commands
+from workers.process.config import worker_of
 from workers.process.messages import is_plain, key_to, status_to, tokens_to
 from workers.process.peers import Peers
 from workers.process.pulls import Pulls
@@ -109,7 +110,10 @@ class Worker(ABC):
         self.post(lambda: self.lose_session(front_door, send))
 
     def status(self) -> pb.WorkerStatus:
-        return status_to(self.engine.stats, self.links.connected(), self._pulls.totals)
+        status = status_to(self.engine.stats, self.links.connected(), self._pulls.totals)
+        if self.links.problems:
+            status.unusable_peers.extend(sorted({worker_of(peer) for peer in self.links.problems}))
+        return status
 
     def step(self) -> None:
         """Let the engine do what it can, and tell the front doors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -39,6 +39,10 @@ class Links(Protocol):
     """Connections to the workers that this one pulls from. `metadata()` is what a peer needs; it travels over gRPC as bytes."""
 
     name: str
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Peers from which nothing can be pulled, and why, where that is found out before traffic."""
 
     def metadata(self) -> bytes:
         """Identity and addresses of this side (never a pickle)."""

@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -57,6 +57,11 @@ class CollectiveTransport:
         self._refused: dict[str, TransferError] = {}
         self._retired: list[CollectivePeer] = []
         self._closed = False
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """See Links: they show when a pull is tried."""
+        return {}
 
     def metadata(self) -> bytes:
         """See `Transport`."""

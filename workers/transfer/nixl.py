@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from workers.engine.base import KvBlocks
@@ -94,6 +94,11 @@ class NixlTransport:
         if error is not None:
             self.close()
             raise error
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """See Links: they show when a pull is tried."""
+        return {}
 
     def metadata(self) -> bytes:
         """See `Transport`."""

@@ -643,6 +643,7 @@ class WorkerStatus(_message.Message):
     KEYS_FIELD_NUMBER: _builtins.int
     KEYS_LISTED_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    UNUSABLE_PEERS_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     waiting: _builtins.int
     waiting_prefill_tokens: _builtins.int
@@ -671,6 +672,10 @@ class WorkerStatus(_message.Message):
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]:
         """Keys of this front door that the worker still holds: the ledger is reconciled by them."""
 
+    @_builtins.property
+    def unusable_peers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Workers from whose present incarnation this one cannot pull KV."""
+
     def __init__(
         self,
         *,
@@ -696,10 +701,11 @@ class WorkerStatus(_message.Message):
         keys: _abc.Iterable[Global___Key] | None = ...,
         keys_listed: _builtins.bool = ...,
         tasks: _builtins.int = ...,
+        unusable_peers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "connected_peers", b"connected_peers", "decode_context_tokens", b"decode_context_tokens", "generated_tokens", b"generated_tokens", "keys", b"keys", "keys_listed", b"keys_listed", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pull_failures", b"kv_pull_failures", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "running", b"running", "step_time_s", b"step_time_s", "steps", b"steps", "tasks", b"tasks", "waiting", b"waiting", "waiting_prefill_tokens", b"waiting_prefill_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "connected_peers", b"connected_peers", "decode_context_tokens", b"decode_context_tokens", "generated_tokens", b"generated_tokens", "keys", b"keys", "keys_listed", b"keys_listed", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pull_failures", b"kv_pull_failures", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "running", b"running", "step_time_s", b"step_time_s", "steps", b"steps", "tasks", b"tasks", "unusable_peers", b"unusable_peers", "waiting", b"waiting", "waiting_prefill_tokens", b"waiting_prefill_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
