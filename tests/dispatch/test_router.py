@@ -167,3 +167,32 @@ def test_a_burst_of_misses_spreads_over_the_workers():
         placed.append(worker)
         router.account(asked, router.view.names[worker], Role.PREFILL)
     assert sorted(placed) == sorted(list(range(10)) * 3)
+
+
+def test_a_decode_worker_that_cannot_pull_from_the_prefill_worker_gets_nothing_from_it():
+    router = cluster()
+    router.set_worker("p1", Role.PREFILL, True)
+    router.report("p1", report())
+    router.unusable("d0", ["p0"])
+    placed = [router.place_decode(request(f"r{i}"), router.row("p0")) for i in range(4)]
+    assert {router.view.names[p.worker] for p in placed} == {"d1"}
+    router.account(request(), "d1", Role.DECODE)
+    assert router.view.names[router.place_decode(request("s"), router.row("p1")).worker] == "d0"
+    router.unusable("d0", [])
+    assert router.view.names[router.place_decode(request("t"), router.row("p0")).worker] == "d0"
+
+
+def test_a_prompt_whose_kv_nobody_can_pull_is_decoded_where_it_is():
+    router = cluster()
+    router.unusable("d0", ["p0"])
+    router.unusable("d1", ["p0", "p9"])
+    placement = router.place_decode(request(), router.row("p0"))
+    assert placement.co_locate and router.view.names[placement.worker] == "p0"
+    assert router.view.accepts.tolist() == [True, True, True], "the view of others is as it was"
+
+
+def test_a_worker_that_left_bars_nobody():
+    router = cluster()
+    router.unusable("d0", ["p0"])
+    assert router.remove_worker("d0")
+    assert router.view.names[router.place_decode(request(), router.row("p0")).worker] == "d1"

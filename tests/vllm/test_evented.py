@@ -107,6 +107,45 @@ async def test_what_comes_in_one_turn_goes_out_in_one_message(driven: Driven, do
     door.tell(cancel=key)
 
 
+def in_order(step: pb.Step) -> list[int]:
+    """Indices as a front door takes them: first the plain ones, then the items."""
+    words = array("I", step.plain)
+    return [words[i + 1] for i in range(0, len(words), 3)] + [item.first_index for item in step.items]
+
+
+async def test_no_token_overtakes_another_of_its_request(driven: Driven, door: Door) -> None:
+    driven.double.script.append(Behave(stop_after=1))
+    key = door.submit("a")
+    await door.until(lambda: len(door.tokens()) == 1)
+    for index, tokens in ((1, [1]), (2, [2, 3]), (4, [4]), (5, [5])):
+        driven.engine.emit(Emission(Key("front/a", 0), index, tokens))
+    await door.until(lambda: len(door.tokens()) == 6)
+    assert in_order(door.heard[-1].step) == [1, 2, 4, 5]
+    door.tell(cancel=key)
+
+
+@pytest.mark.parametrize(("step_time_s", "slept_s"), [(0.0, 0.0), (0.008, 0.002), (1.0, 0.004)])
+async def test_tokens_are_gathered_for_a_share_of_a_step(
+    driven: Driven, door: Door, monkeypatch: pytest.MonkeyPatch, step_time_s: float, slept_s: float
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    driven.engine.stats.step_time_s = step_time_s
+    driven.double.script.append(Behave(stop_after=1))
+    key = door.submit("a")
+    await door.until(door.tokens)
+    assert slept and set(slept) == {slept_s}
+    door.tell(cancel=key)
+
+
+async def test_status_names_workers_from_which_nothing_can_be_pulled(door: Door) -> None:
+    assert not door.loop.status().unusable_peers
+    links = door.loop.links
+    assert isinstance(links, VllmLinks)
+    links.problems |= {"prefill-1@7": "other version", "prefill-0@5": "other dtype"}
+    assert list(door.loop.status().unusable_peers) == ["prefill-0", "prefill-1"]
+
+
 async def test_handoff_between_two_workers(pair: tuple[Driven, Driven]) -> None:
     prefill, decode = (Door(looped(driven)) for driven in pair)
     key = prefill.submit("a", pb.PHASE_PREFILL)

@@ -67,7 +67,10 @@ def _print(row: Document, engine: Document, events: list[Document]) -> None:
                 "Tokens",
                 f"{row['prompt_tokens']} prompt ({row['cached_prompt_tokens']} cached), {row['generated_tokens']} out",
             ),
-            ("KV pulled", f"{size(row['kv_bytes_pulled'])} in {row['kv_pulls']} transfers"),
+            (
+                "KV pulled",
+                f"{size(row['kv_bytes_pulled'])} in {row['kv_pulls']} transfers, {row['kv_pull_failures']} failed",
+            ),
             ("Preemptions", str(row["preemptions"])),
             ("Expired leases", str(row["lease_expiries"])),
         ],

@@ -42,6 +42,7 @@ WORKER = Noun(
         Column("STEP", lambda w: duration(w["step_time_s"]), wide=True),
         Column("PULLED", lambda w: size(w["kv_bytes_pulled"]), wide=True),
         Column("PULLS", lambda w: str(w["kv_pulls"]), wide=True),
+        Column("FAILED", lambda w: str(w["kv_pull_failures"]), wide=True),
         Column("PREEMPTIONS", lambda w: str(w["preemptions"]), wide=True),
         Column("MESSAGE", lambda w: str(w["message"]), wide=True),
     ),

@@ -60,6 +60,8 @@ def worker_info(desired: Document, endpoint: Document | None, link: Link | None)
     if status is not None and endpoint and endpoint["state"] == "ready":
         for field in STATUS_FIELDS:
             setattr(info, field, getattr(status, field))
+        if status.unusable_peers and not info.message:
+            info.message = f"cannot pull KV from {', '.join(status.unusable_peers)}: see its log"
     return info
 
 

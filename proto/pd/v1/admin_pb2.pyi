@@ -136,6 +136,7 @@ class WorkerInfo(_message.Message):
     AGE_S_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     RESTARTING_FIELD_NUMBER: _builtins.int
+    KV_PULL_FAILURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     pool: _builtins.str
     role: _builtins.str
@@ -164,6 +165,7 @@ class WorkerInfo(_message.Message):
     message: _builtins.str
     restarting: _builtins.bool
     """A restart is asked for and not done yet."""
+    kv_pull_failures: _builtins.int
     def __init__(
         self,
         *,
@@ -193,10 +195,11 @@ class WorkerInfo(_message.Message):
         age_s: _builtins.float = ...,
         message: _builtins.str = ...,
         restarting: _builtins.bool = ...,
+        kv_pull_failures: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_s", b"age_s", "cached_prompt_tokens", b"cached_prompt_tokens", "generated_tokens", b"generated_tokens", "incarnation", b"incarnation", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "message", b"message", "name", b"name", "node", b"node", "pid", b"pid", "pool", b"pool", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "restarting", b"restarting", "restarts", b"restarts", "role", b"role", "running", b"running", "state", b"state", "step_time_s", b"step_time_s", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "age_s", b"age_s", "cached_prompt_tokens", b"cached_prompt_tokens", "generated_tokens", b"generated_tokens", "incarnation", b"incarnation", "kv_bytes_pulled", b"kv_bytes_pulled", "kv_pull_failures", b"kv_pull_failures", "kv_pulls", b"kv_pulls", "kv_total_blocks", b"kv_total_blocks", "kv_used_blocks", b"kv_used_blocks", "lease_expiries", b"lease_expiries", "leased_blocks", b"leased_blocks", "message", b"message", "name", b"name", "node", b"node", "pid", b"pid", "pool", b"pool", "preemptions", b"preemptions", "prompt_tokens", b"prompt_tokens", "reserved_blocks", b"reserved_blocks", "restarting", b"restarting", "restarts", b"restarts", "role", b"role", "running", b"running", "state", b"state", "step_time_s", b"step_time_s", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
