@@ -45,7 +45,7 @@ spec:
   frontDoor: {{httpPort: 0, grpcPort: 0, requestTimeoutS: 1200, refuseLate: false}}
 """
 STREAMS = 8
-THINK_S = 2.0
+THINK_S = 5.0
 """Between two questions of a stream: a server that starts needs the cores too."""
 PAUSE_S = 3.0
 WORKERS = ("prefill-0", "decode-0")

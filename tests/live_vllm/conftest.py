@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import psutil
@@ -56,9 +58,15 @@ class Pair(Live):
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     if not VENV.exists():
         pytest.skip("vLLM is not installed: run `make setup-vllm`")
-    run_dir = tmp_path_factory.mktemp("pair")
+    with started(SPEC, tmp_path_factory.mktemp("pair")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def started(text: str, run_dir: Path) -> Iterator[Pair]:
+    """The cluster of a cluster.yaml, until the end of the block."""
     spec = run_dir.with_suffix(".yaml")
-    spec.write_text(SPEC)
+    spec.write_text(text)
     environment = {**os.environ, "TANDEM_RUN_DIR": str(run_dir)}
     try:
         # No pipes: what is started in them would keep them open.

@@ -18,12 +18,13 @@ def prompts(count: int, seed: int = 3) -> list[list[int]]:
 
 
 def greedy(url: str, model: str, prompt: list[int], **more: object) -> dict[str, list[object]]:
-    """`tokens` and `logprobs` of a completion."""
+    """`text`, `tokens` and the likeliest two of each (`top`) of a completion; without `logprobs`, the text alone."""
     body = {"model": model, "prompt": prompt, "max_tokens": TOKENS, "temperature": 0, "logprobs": 2, "ignore_eos": True}
     answer = requests.post(f"{url}/v1/completions", json={**body, **more}, timeout=120)
     assert answer.status_code == 200, answer.text
     choice = answer.json()["choices"][0]
-    return {"text": choice["text"], "tokens": choice["logprobs"]["tokens"], "top": choice["logprobs"]["top_logprobs"]}
+    told = choice["logprobs"] or {"tokens": [], "top_logprobs": []}
+    return {"text": choice["text"], "tokens": told["tokens"], "top": told["top_logprobs"]}
 
 
 def metric(url: str, name: str) -> float:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import requests
 
-from tests.live_vllm.conftest import Pair, kill
+from tests.live_vllm.conftest import LEASE_S, Pair, kill, started
 from tests.live_vllm.prompts import greedy, metric, prompts
 
 PULLED = 'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}'
+ATTACHED = """
+apiVersion: pd/v1
+kind: Cluster
+metadata: {{name: attached}}
+spec:
+  model: {{path: demo, name: demo-vllm}}
+  engine: {{kind: vllm}}
+  transport: {{leaseS: {lease_s}}}
+  pools:
+  - {{name: prefill, role: prefill, count: 1, servers: "{source}", resources: {{cpus: 0.1}}}}
+  - {{name: decode, role: decode, count: 1, servers: "{target}", resources: {{cpus: 0.1}}}}
+  tiers: [{{name: default, ttftMs: 60000, tpotMs: 60000}}]
+  frontDoor: {{httpPort: 0, grpcPort: 0, refuseLate: false}}
+"""
 TIE = 0.02
 """Two log-probabilities that are closer than this are a tie: engines add in another order."""
 
@@ -20,17 +36,21 @@ def ask_all(pair: Pair, url: str, model: str, asked: list[list[int]], **more: ob
         return list(pool.map(lambda prompt: greedy(url, model, prompt, **more), asked))
 
 
+def gap(top: dict[str, float]) -> float:
+    """Between the likeliest two tokens."""
+    best = sorted(top.values())
+    return best[-1] - best[-2] if len(best) > 1 else math.inf
+
+
 def differences(ours: list[dict], theirs: list[dict]) -> list[str]:
     """Answers that differ at a token where the likeliest two are no tie."""
     found = []
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         at = next((k for k, pair in enumerate(zip(a["tokens"], b["tokens"], strict=True)) if pair[0] != pair[1]), None)
-        if at is not None:
-            best = sorted(a["top"][at].values())
-            if len(best) < 2 or best[-1] - best[-2] > TIE:
-                found.append(
-                    f"prompt {i}, token {at}: {a['tokens'][at]!r} {a['top'][at]} and {b['tokens'][at]!r} {b['top'][at]}"
-                )
+        if at is not None and gap(a["top"][at]) > TIE:
+            found.append(
+                f"prompt {i}, token {at}: {a['tokens'][at]!r} {a['top'][at]} and {b['tokens'][at]!r} {b['top'][at]}"
+            )
     return found
 
 
@@ -45,6 +65,16 @@ def test_tokens_are_those_of_a_plain_server_and_of_the_torch_engine(pair: Pair) 
     plain = ask_all(pair, source, "demo-vllm", asked)
     assert not differences(through, plain)
     assert not differences(through, ask_all(pair, pair.url, "demo-torch", asked))
+
+
+def test_tokens_without_text_are_the_same_tokens(pair: Pair) -> None:
+    """A plain request is streamed by another endpoint of the server than one that wants log-probabilities."""
+    asked = prompts(40, seed=4)
+    whole = ask_all(pair, pair.url, "demo-vllm", asked)
+    plain = ask_all(pair, pair.url, "demo-vllm", asked, logprobs=None)
+    clear = [i for i, answer in enumerate(whole) if all(gap(top) > TIE for top in answer["top"])]
+    assert len(clear) >= 20
+    assert [plain[i]["text"] for i in clear] == [whole[i]["text"] for i in clear]
 
 
 def test_models_are_chosen_by_name(pair: Pair) -> None:
@@ -101,6 +131,22 @@ def test_aborted_streams_strand_no_block(pair: Pair) -> None:
     pair.wait("no KV block in use", lambda: not any(metric(url, "vllm:kv_cache_usage_perc") for url in urls), 60)
     pair.wait("nothing counted", pair.idle, 30)
     pair.pdctl("check")
+
+
+def test_servers_that_run_already_serve_a_second_cluster(pair: Pair, tmp_path: Path) -> None:
+    source, target = pair.server_url("prefill-0"), pair.server_url("decode-0")
+    asked = prompts(10, seed=12)
+    with started(ATTACHED.format(source=source, target=target, lease_s=LEASE_S), tmp_path / "attached") as cluster:
+        assert cluster.server_url("decode-0") == target
+        assert not cluster.server_pids("decode-0")
+        before = metric(target, PULLED)
+        through = [greedy(cluster.url, "demo-vllm", prompt) for prompt in asked]
+        assert metric(target, PULLED) - before >= 0.9 * sum(map(len, asked))
+        cluster.wait("the index knows a prefix", lambda: "cached" in cluster.pdctl("describe", "worker", "prefill-0"))
+        cluster.pdctl("check")
+    for url in (source, target):
+        assert requests.get(f"{url}/health", timeout=10).status_code == 200, "it is not ours to end"
+    assert [answer["text"] for answer in through] == [greedy(source, "demo-vllm", p)["text"] for p in asked]
 
 
 def test_a_killed_server_costs_no_token(pair: Pair) -> None:
