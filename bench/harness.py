@@ -67,7 +67,13 @@ class Bench:
     def as_json(self) -> dict[str, Any]:
         """The document written with --json."""
         checks = [check.as_json() for check in self.checks]
-        return {"name": self.name, "figures": self.figures, "checks": checks, "environment": environment()}
+        return {
+            "name": self.name,
+            "figures": self.figures,
+            "notes": self.notes,
+            "checks": checks,
+            "environment": environment(),
+        }
 
     def text(self) -> str:
         """Table, notes and checks for a terminal."""

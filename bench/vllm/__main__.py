@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import psutil
+import requests as http
 
 from bench.campaign.cluster import Cluster, cluster
 from bench.campaign.vllm import SPEC, START_S, server_url
@@ -57,6 +58,11 @@ class Round:
             "serving_us_per_token": 1e6 * self.serving_s / seen.tokens,
             "all_us_per_token": 1e6 * self.all_s / seen.tokens,
         }
+
+
+def version_of(url: str) -> str:
+    """Of a vLLM server."""
+    return str(http.get(f"{url}/version", timeout=10).json()["version"])
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
@@ -128,7 +134,8 @@ def compare(bench: Bench, target: Cluster, proxy: psutil.Process, proxy_url: str
         more |= {field: mean, f"{field}_95": half}
     bench.figure(way="tandem - proxy", **more)
     bench.note(
-        f"{pairs} pairs of {requests} requests, {CLIENTS} clients; idle, the cluster takes {1e3 * idle:.1f} ms of CPU a second"
+        f"vLLM {version_of(server_url(target, 'decode-0'))}; {pairs} pairs of {requests} requests, {CLIENTS} clients; "
+        f"idle, the cluster takes {1e3 * idle:.1f} ms of CPU a second"
     )
     for field in ("ttft_ms", "itl_ms", "itl_decode_ms", "request_ms", "cpu_us_per_token", "serving_us_per_token"):
         bench.check(Check(f"{field}: lower end of what Tandem adds", more[field] - more[f"{field}_95"], "<=", 0))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
+from pathlib import Path
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LEAST_PORT = 10_000
 
 
 def keep_alive(connection: socket.socket) -> None:
@@ -15,10 +21,26 @@ def keep_alive(connection: socket.socket) -> None:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """TCP ports nobody listens on; held open together so that they differ."""
+    """TCP ports nobody listens on, outside of those that the kernel gives to whoever asks for any.
+
+    A server that takes half a minute until it listens would find one of those taken, if only by a socket of its own.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sockets = [socket.create_server((host, 0), family=family) for _ in range(count)]
+    sockets: list[socket.socket] = []
+    draw, reserved = random.SystemRandom(), _reserved()
+    while len(sockets) < count:
+        with contextlib.suppress(OSError):
+            sockets.append(socket.create_server((host, draw.choice(reserved)), family=family))
     ports = [int(s.getsockname()[1]) for s in sockets]
     for s in sockets:
         s.close()
     return ports
+
+
+def _reserved() -> range:
+    try:
+        low, high = map(int, EPHEMERAL.read_text().split())
+    except (OSError, ValueError):
+        low, high = 32768, 60999
+    below, above = range(LEAST_PORT, low), range(high + 1, 65536)
+    return max(below, above, key=len) or range(1)

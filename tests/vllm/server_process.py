@@ -27,6 +27,9 @@ def main() -> None:
         print("x" * (2 << 20))
         print("ValueError: odd thing")
         sys.exit(3)
+    if how == "stuck":
+        print("zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:5')", flush=True)
+        signal.pause()
     if how == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     port = int(sys.argv[sys.argv.index("--port") + 1])

@@ -90,6 +90,14 @@ async def test_server_that_ends_before_it_serves(tmp_path: Path) -> None:
     assert length < 2000, "a line of megabytes is not shown"
 
 
+async def test_server_that_lives_on_but_will_not_serve(tmp_path: Path) -> None:
+    """Its engine says that a port is taken and goes on without the thread that wanted it."""
+    server, _ = made(tmp_path, "stuck")
+    with pytest.raises(ServerError, match="vLLM does not start: one of its ports is taken; free it"):
+        await start(server)
+    await server.stop()
+
+
 async def test_interpreter_that_is_missing(tmp_path: Path) -> None:
     server = Server(dataclasses.replace(SPEC, python=str(tmp_path / "none")), NixlHandoff(), lambda text: None)
     with pytest.raises(ServerError, match=r"cannot start .*/none: No such file or directory; set spec\.engine\.vllm"):

@@ -75,6 +75,11 @@ def diagnose(lines: Sequence[str]) -> str:
     return ""
 
 
+def is_hopeless(line: str) -> bool:
+    """A server that has said so never serves, though its processes live on."""
+    return "ZMQError: Address already in use" in line
+
+
 _STAGES = (
     ("Starting to load model", "loading weights"),
     ("Loading weights took", "weights are loaded"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from workers.engine.vllm.address import Address
 from workers.engine.vllm.client import HttpClient, HttpError
-from workers.engine.vllm.diagnosis import diagnose, stage_of
+from workers.engine.vllm.diagnosis import diagnose, is_hopeless, stage_of
 from workers.engine.vllm.flags import ServerSpec, command, environment
 from workers.engine.vllm.handoff import Handoff
 from workers.supervisor import describe_exit
@@ -40,6 +40,7 @@ class Server:
         self._say = say
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._stage = ""
+        self._hopeless = False
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -64,6 +65,8 @@ class Server:
             if self._process.returncode is not None:
                 await self._reader
                 raise ServerError(self.last_words())
+            if self._hopeless:
+                raise ServerError(self._told("vLLM does not start"))
             await asyncio.sleep(LOOK_S)
 
     async def ended(self) -> str:
@@ -93,10 +96,12 @@ class Server:
     def last_words(self) -> str:
         """Exit, likely cause and remedy, and the end of the log."""
         assert self._process is not None and self._process.returncode is not None
-        how = describe_exit(self._process.returncode)
+        return self._told(f"vLLM ended: {describe_exit(self._process.returncode)}")
+
+    def _told(self, what: str) -> str:
         cause = diagnose(self._lines)
         tail = "\n".join(list(self._lines)[-SHOWN_LINES:])
-        return f"vLLM ended: {how}{f': {cause}' if cause else ''}" + (f"\n{tail}" if tail else "")
+        return f"{what}{f': {cause}' if cause else ''}" + (f"\n{tail}" if tail else "")
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -112,6 +117,7 @@ class Server:
             text = line.decode(errors="replace").rstrip()[:KEPT_CHARACTERS]
             if text:
                 self._lines.append(text)
+                self._hopeless = self._hopeless or is_hopeless(text)
             if (stage := stage_of(text)) and stage != self._stage:
                 self._stage = stage
                 self._say(f"vLLM: {stage}")
