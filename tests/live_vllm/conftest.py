@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ spec:
   - {{name: decode, role: decode, count: 1, resources: {{cpus: 0.1}}}}
   - {{name: torch, role: both, count: 1, model: demo-torch, engine: torch, resources: {{cpus: 0.1}}}}
   tiers: [{{name: default, ttftMs: 60000, tpotMs: 60000}}]
+  faults: {{stepTimeoutS: 15}}
   frontDoor: {{httpPort: 0, grpcPort: 0, refuseLate: false}}
 """
 
@@ -78,8 +78,3 @@ def started(text: str, run_dir: Path) -> Iterator[Pair]:
         yield Pair(cluster["url"], cluster["grpc"], run_dir)
     finally:
         subprocess.run([*PDCTL, "down", "--now"], capture_output=True, env=environment, timeout=120)
-
-
-def kill(pids: list[int]) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import requests
 
-from tests.live_vllm.conftest import LEASE_S, Pair, kill, started
+from tests.live_vllm.conftest import LEASE_S, Pair, started
 from tests.live_vllm.prompts import greedy, metric, prompts
 
 PULLED = 'vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}'
@@ -149,11 +152,18 @@ def test_servers_that_run_already_serve_a_second_cluster(pair: Pair, tmp_path: P
     assert [answer["text"] for answer in through] == [greedy(source, "demo-vllm", p)["text"] for p in asked]
 
 
-def test_a_killed_server_costs_no_token(pair: Pair) -> None:
+@pytest.mark.parametrize(("number", "why"), [(signal.SIGSTOP, "its engine step lasts"), (signal.SIGKILL, "ended")])
+def test_a_server_that_hangs_or_dies_costs_no_token(pair: Pair, number: int, why: str) -> None:
+    pair.wait("both servers", lambda: all(worker["state"] == "ready" for worker in pair.workers().values()), 300)
     asked = prompts(8, seed=9)
     calm = ask_all(pair, pair.url, "demo-vllm", asked, max_tokens=150)
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(greedy, pair.url, "demo-vllm", prompt, max_tokens=150) for prompt in asked]
         pair.wait("streams on the decode server", lambda: pair.workers()["decode-0"]["running"] >= 4)
-        kill(pair.server_pids("decode-0"))
+        before = pair.workers()["decode-0"]["pid"]
+        for pid in pair.server_pids("decode-0"):
+            os.kill(pid, number)
         assert [future.result()["tokens"] for future in running] == [answer["tokens"] for answer in calm]
+    pair.wait("the host saw it", lambda: pair.workers()["decode-0"]["pid"] != before)
+    events = json.loads(pair.pdctl("get", "events", "-o", "json"))["items"]
+    assert any(why in e["message"] for e in events if e["object"] == "decode-0" and e["reason"] == "WorkerDied")
