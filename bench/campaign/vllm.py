@@ -62,8 +62,9 @@ def server_url(target: Cluster, worker: str) -> str:
 
 
 def servers(worker_pid: int) -> list[int]:
-    """Processes of a worker's vLLM server: whatever the worker has started."""
-    return [process.pid for process in psutil.Process(worker_pid).children(recursive=True)]
+    """Processes of a worker's vLLM server. Not the one that only waits to end the others: nothing needs it until then."""
+    started = psutil.Process(worker_pid).children()
+    return [p.pid for p in started] + [p.pid for s in started for p in s.children() if p.name().startswith("VLLM")]
 
 
 def used_share(url: str) -> float:
