@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import random
 import socket
 from pathlib import Path
@@ -29,8 +29,11 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     sockets: list[socket.socket] = []
     draw, reserved = random.SystemRandom(), _reserved()
     while len(sockets) < count:
-        with contextlib.suppress(OSError):
+        try:
             sockets.append(socket.create_server((host, draw.choice(reserved)), family=family))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:  # another port does not help: not an address of this machine
+                raise
     ports = [int(s.getsockname()[1]) for s in sockets]
     for s in sockets:
         s.close()

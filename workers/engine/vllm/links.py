@@ -18,7 +18,7 @@ import orjson
 from orchestrator.core.sampling import Sampling
 from workers.engine.vllm.address import Address
 from workers.engine.vllm.answers import UNREADABLE, AnswerError, parse, piece
-from workers.engine.vllm.bodies import completion
+from workers.engine.vllm.bodies import COMPLETIONS, completion
 from workers.engine.vllm.client import HttpClient, HttpError
 from workers.engine.vllm.facts import Facts
 from workers.engine.vllm.handoff import Handoff, HandoffError
@@ -151,7 +151,7 @@ class VllmLinks:
         return self._handoff.collect(answer)
 
     async def _ask(self, client: HttpClient, body: dict[str, Any]) -> dict[str, Any]:
-        _, data = await client.ask("/v1/completions", orjson.dumps(body), WARM_S)
+        _, data = await client.ask(COMPLETIONS, orjson.dumps(body), WARM_S)
         return parse(data)
 
 
